@@ -1,0 +1,40 @@
+# `make demo` and `make test` are the only set-up anyone needs: each makes its
+# own environment in $(VENV) with $(PYTHON) and installs what it uses there.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types unit verify docs serve-docs clean
+
+demo: $(VENV)/examples.stamp
+	$(BIN)/python examples/demo.py --out out/demo.png
+
+test: lint types unit
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/pytest -n 2 --dist worksteal
+
+verify: $(VENV)/examples.stamp
+	$(BIN)/python -m funcnn.verify
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/mkdocs build --strict
+
+serve-docs: $(VENV)/dev.stamp
+	$(BIN)/mkdocs serve
+
+# One environment serves all targets; a stamp says which extra it holds so far.
+$(VENV)/%.stamp: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out site

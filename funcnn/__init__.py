@@ -1,0 +1,10 @@
+"""Neural networks in JAX as pure functions, with hand-written gradients.
+
+`ops` are functions of arrays whose backward passes are derived and written by
+hand; `layers` are `init`/`apply` pairs over them; `losses` are scalar; `optim`
+and `train` are pure state transitions; `verify` proves gradients, ours and yours.
+"""
+
+from funcnn import ops as ops
+
+__version__ = "0.1.0"

@@ -1,0 +1,88 @@
+"""Arguments judged at the door, so that errors speak of the op and not of XLA."""
+
+import math
+import operator
+
+import jax.numpy as jnp
+
+
+def float_arrays(op, **arguments):
+    """Return the arguments as arrays, None kept.
+
+    Raises:
+        TypeError: if one is not an array of floating-point numbers.
+    """
+    arrays = []
+    for name, a in arguments.items():
+        if a is not None:
+            a = as_array(op, name, a)
+            if not jnp.issubdtype(a.dtype, jnp.floating):
+                raise TypeError(
+                    f"{op} needs {name} of a floating-point dtype; "
+                    f"got {a.dtype} of shape {a.shape}."
+                )
+        arrays.append(a)
+    return arrays
+
+
+def as_array(op, name, a):
+    """Return `a` as an array.
+
+    Raises:
+        TypeError: naming `op`, if it cannot be one.
+    """
+    if isinstance(a, list | tuple | str | dict | set) or a is None:
+        raise TypeError(f"{op} needs {name} to be an array; got {type(a).__name__}.")
+    try:
+        return jnp.asarray(a)
+    except TypeError as error:
+        raise TypeError(
+            f"{op} needs {name} to be an array; got {type(a).__name__}."
+        ) from error
+
+
+def integer(op, name, value, minimum):
+    """Return `value` as an int of at least `minimum`.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is less than `minimum`.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{op} needs an integer {name}; got {value!r}.") from None
+    if number < minimum:
+        raise ValueError(f"{op} needs {name} of at least {minimum}; got {value}.")
+    return number
+
+
+def number(op, name, value, low=-math.inf, high=math.inf):
+    """Check that a static number lies in [low, high].
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it lies outside, or is NaN.
+    """
+    try:
+        inside = bool(low <= value <= high)
+    except TypeError:
+        raise TypeError(f"{op} needs a number for {name}; got {value!r}.") from None
+    if not inside:
+        interval = f"in [{low}, {high}]" if high < math.inf else f"of at least {low}"
+        raise ValueError(f"{op} needs {name} {interval}; got {value}.")
+
+
+def axis(op, value, x):
+    """Return an axis of `x` counted from the front.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if `x` has no such axis.
+    """
+    number = integer(op, "axis", value, minimum=-math.inf)
+    if not -x.ndim <= number < x.ndim:
+        raise ValueError(f"{op} needs an axis of x of shape {x.shape}; got {value}.")
+    return number % x.ndim

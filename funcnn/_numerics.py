@@ -1,0 +1,78 @@
+"""Numerical helpers shared by the ops."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+
+def promote(*arrays):
+    """The dtype that holds all of `arrays`, also under strict promotion."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*(a.dtype for a in arrays))
+
+
+def accumulator(dtype):
+    """The dtype to sum in: at least float32 (bfloat16 sums lose small terms)."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.promote_types(dtype, jnp.float32)
+
+
+def upcast(*arrays):
+    """Cast each array to at least float32 (bfloat16 statistics lose the mean)."""
+    return [None if a is None else a.astype(accumulator(a.dtype)) for a in arrays]
+
+
+def cast_like(cotangents, arguments):
+    """Give each cotangent the dtype of its argument, which JAX does not check."""
+    return tuple(
+        None if c is None else c.astype(a.dtype)
+        for c, a in zip(cotangents, arguments, strict=True)
+    )
+
+
+def rows(x):
+    """All axes but the last: those over which a per-feature cotangent is summed."""
+    return tuple(range(x.ndim - 1))
+
+
+def contract(a, b, a_axes, b_axes, dtype=None):
+    """Sum `a * b` over paired axes, in at least float32.
+
+    The result has the remaining axes of `a`, then those of `b`, and `dtype`, by
+    default the one that `a` and `b` promote to.
+    """
+    common = promote(a, b)
+    product = jax.lax.dot_general(
+        a.astype(common),
+        b.astype(common),
+        ((a_axes, b_axes), ((), ())),
+        preferred_element_type=accumulator(common),
+    )
+    return product.astype(dtype or common)
+
+
+def unbroadcast(cotangent, shape):
+    """Sum over the axes along which `shape` was broadcast: broadcasting, transposed."""
+    extra = cotangent.ndim - len(shape)
+    stretched = tuple(
+        extra + i
+        for i, n in enumerate(shape)
+        if n == 1 and cotangent.shape[extra + i] != 1
+    )
+    summed = cotangent.sum((*range(extra), *stretched), keepdims=True)
+    return summed.reshape(shape)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Like:
+    """Shape and dtype of an argument, as a residual that holds no memory."""
+
+    shape: tuple
+    dtype: jnp.dtype
+
+    @classmethod
+    def of(cls, x):
+        """Remember what `x` looks like."""
+        return cls(x.shape, x.dtype)

@@ -1,0 +1,93 @@
+r"""Dense (fully connected, affine) map of the last axis.
+
+**Forward.** With $x$ of shape $(\ldots, m)$, $W$ of shape $(m, n)$ and $b$ of shape $(n)$,
+
+$$y = x W + b.$$
+
+**Backward.** The map is affine in $x$, in $W$ and in $b$ apart, with the pushforward
+$\dot y = \dot x W + x \dot W + \dot b$. Each pullback is the transpose of one term; rows
+are all leading axes taken together:
+
+$$\bar x = \bar y\, W^\top, \qquad \bar W = \sum_{\rm rows} x^\top \bar y, \qquad
+\bar b = \sum_{\rm rows} \bar y.$$
+
+**Residuals.** $x$ and $W$: both are inputs, so nothing new is stored; $b$ for its dtype.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import float_arrays
+from funcnn._numerics import accumulator, contract, promote, rows, upcast
+
+
+@jax.custom_vjp
+def dense(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """Return `x @ weight + bias`.
+
+    Args:
+        x: shape `(..., m)`.
+        weight: shape `(m, n)`.
+        bias: shape `(n,)`, or None for no bias.
+
+    Returns:
+        Shape `(..., n)`, of the dtype that the arguments promote to; sums are taken
+        in at least float32.
+
+    Raises:
+        TypeError: if an argument is not a floating-point array.
+        ValueError: if the shapes do not fit.
+    """
+    return dense_fwd(x, weight, bias)[0]
+
+
+def dense_fwd(x, weight, bias):
+    x, weight, bias = float_arrays("dense", x=x, weight=weight, bias=bias)
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
+        needed = f"({x.shape[-1]}, n)" if x.ndim else "(m, n)"
+        raise ValueError(
+            f"dense needs x of shape (..., m) and weight of shape (m, n), here {needed}; "
+            f"got x {x.shape} and weight {weight.shape}."
+        )
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ValueError(
+            f"dense needs bias of shape {weight.shape[1:]} for weight of shape "
+            f"{weight.shape}; got {bias.shape}."
+        )
+    if bias is None:
+        return contract(x, weight, (x.ndim - 1,), (0,)), (x, weight, bias)
+    dtype = promote(x, weight, bias)
+    sums = contract(x, weight, (x.ndim - 1,), (0,), accumulator(dtype))
+    return (sums + bias.astype(sums.dtype)).astype(dtype), (x, weight, bias)
+
+
+def dense_bwd(residuals, dy):
+    x, weight, bias = residuals
+    dx = contract(dy, weight, (dy.ndim - 1,), (1,), x.dtype)
+    dweight = contract(x, dy, rows(x), rows(dy), weight.dtype)
+    if bias is None:
+        return dx, dweight, None
+    return dx, dweight, upcast(dy)[0].sum(rows(dy)).astype(bias.dtype)
+
+
+dense.defvjp(dense_fwd, dense_bwd)
+
+
+def dense_reference(x, weight, bias=None):
+    """The definition, left to `jax.grad`."""
+    y = jnp.einsum("...m,mn->...n", x, weight)
+    return y if bias is None else y + bias
+
+
+def dense_cases(rng):
+    """Arguments on which every claim is tested."""
+    normal = rng.standard_normal
+    return {
+        "one row": (normal(3), normal((3, 2)), normal(2)),
+        "batch": (normal((4, 3)), normal((3, 2)), normal(2)),
+        "no bias": (normal((4, 3)), normal((3, 2))),
+        "sequence": (normal((2, 4, 3)), normal((3, 5)), normal(5)),
+        "width 1": (normal((4, 1)), normal((1, 1)), normal(1)),
+        "empty batch": (normal((0, 3)), normal((3, 2)), normal(2)),
+        "badly scaled": (1e6 * normal((4, 3)), 1e-6 * normal((3, 2)), normal(2)),
+    }

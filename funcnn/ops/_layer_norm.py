@@ -1,0 +1,108 @@
+r"""Layer normalisation over the last axis (Ba, Kiros & Hinton, 2016, arXiv:1607.06450).
+
+**Forward.** Let $\langle a \rangle$ be the mean of $a$ over the last axis. Then
+
+$$\mu = \langle x \rangle, \qquad r = (\langle (x-\mu)^2 \rangle + \epsilon)^{-1/2},
+\qquad \hat x = r\,(x - \mu), \qquad y = \gamma \odot \hat x + \beta.$$
+
+**Backward.** Perturbing $x$ by $\dot x$ moves $r$ by
+$-r^2 \langle \hat x \odot \dot x \rangle$, hence
+
+$$\dot{\hat x} = r\,(\dot x - \langle \dot x \rangle
+- \hat x\,\langle \hat x \odot \dot x \rangle).$$
+
+This linear map equals its transpose, so the pullback applies it to the cotangent of
+$\hat x$, which is $g = \gamma \odot \bar y$:
+
+$$\bar x = r\,(g - \langle g \rangle - \hat x\,\langle \hat x \odot g \rangle), \qquad
+\bar\gamma = \textstyle\sum_{\rm rows} \bar y \odot \hat x, \qquad
+\bar\beta = \textstyle\sum_{\rm rows} \bar y.$$
+
+**Residuals.** $x, \gamma, \mu, r$, and $\beta$ for its dtype. We recompute $\hat x$ from
+$\mu$ and $r$, which are $d$ times smaller.
+
+**Hard points.** A constant row has variance 0 and $r = \epsilon^{-1/2}$: it maps to
+$\beta$, with a finite gradient as long as $\epsilon > 0$. With one feature every row is
+constant and $\bar x = 0$.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import float_arrays, number
+from funcnn._numerics import cast_like, rows, upcast
+
+mean = partial(jnp.mean, axis=-1, keepdims=True)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def layer_norm(
+    x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float = 1e-6
+) -> jax.Array:
+    """Normalise `x` over its last axis, then apply `scale` and `offset`.
+
+    Args:
+        x: shape `(..., d)`.
+        scale: shape `(d,)`.
+        offset: shape `(d,)`.
+        eps: added to the variance, at least 0.
+
+    Returns:
+        Shape `(..., d)` and dtype of `x`; statistics are computed in at least float32.
+
+    Raises:
+        TypeError: if an array is not floating-point.
+        ValueError: if the shapes do not fit, or `eps` is negative.
+    """
+    return layer_norm_fwd(x, scale, offset, eps)[0]
+
+
+def layer_norm_fwd(x, scale, offset, eps):
+    x, scale, offset = float_arrays("layer_norm", x=x, scale=scale, offset=offset)
+    number("layer_norm", "eps", eps, low=0.0)
+    if not x.ndim or not x.shape[-1:] == scale.shape == offset.shape:
+        raise ValueError(
+            f"layer_norm needs scale and offset of shape {x.shape[-1:] or '(d,)'} for x "
+            f"of shape {x.shape}; got scale {scale.shape} and offset {offset.shape}."
+        )
+    xf, gamma, beta = upcast(x, scale, offset)
+    mu = mean(xf)
+    r = jax.lax.rsqrt(mean((xf - mu) ** 2) + eps)
+    y = gamma.astype(xf.dtype) * (xf - mu) * r + beta.astype(xf.dtype)
+    return y.astype(x.dtype), (x, scale, offset, mu, r)
+
+
+def layer_norm_bwd(eps, residuals, dy):
+    del eps  # it acts through r
+    x, scale, offset, mu, r = residuals
+    xf, dyf = upcast(x, dy)
+    xhat = (xf - mu) * r
+    g = scale.astype(xf.dtype) * dyf
+    dx = r * (g - mean(g) - xhat * mean(xhat * g))
+    dscale, doffset = (dyf * xhat).sum(rows(x)), dyf.sum(rows(x))
+    return cast_like((dx, dscale, doffset), (x, scale, offset))
+
+
+layer_norm.defvjp(layer_norm_fwd, layer_norm_bwd)
+
+
+def layer_norm_reference(x, scale, offset, eps=1e-6):
+    """The definition, left to `jax.grad`."""
+    return scale * (x - mean(x)) / jnp.sqrt(x.var(-1, keepdims=True) + eps) + offset
+
+
+def layer_norm_cases(rng):
+    """Arguments on which every claim is tested."""
+    normal = rng.standard_normal
+    return {
+        "one row": (normal(5), normal(5), normal(5)),
+        "batch": (normal((3, 5)), normal(5), normal(5)),
+        "sequence, large eps": (normal((2, 3, 5)), normal(5), normal(5), 0.5),
+        "one feature": (normal((4, 1)), normal(1), normal(1)),
+        "far from zero": (1e3 + normal((3, 5)), normal(5), normal(5)),
+        "constant rows": (normal((3, 1)).repeat(4, 1), normal(4), normal(4), 1e-2),
+        "tiny": (1e-4 * normal((3, 5)), normal(5), normal(5)),
+        "empty batch": (normal((0, 5)), normal(5), normal(5)),
+    }
