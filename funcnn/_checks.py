@@ -86,3 +86,32 @@ def axis(op, value, x):
     if not -x.ndim <= number < x.ndim:
         raise ValueError(f"{op} needs an axis of x of shape {x.shape}; got {value}.")
     return number % x.ndim
+
+
+def as_labels(op, name, scores, labels):
+    """Return labels as an array that fits `scores: (..., C)`.
+
+    Raises:
+        TypeError: if they are neither integers nor floating-point.
+        ValueError: if `scores` has no classes, or the shape is not `(...)` for integers,
+            `(..., C)` for probabilities.
+    """
+    labels = as_array(op, "labels", labels)
+    if not scores.shape or not scores.shape[-1]:
+        raise ValueError(
+            f"{op} needs {name} of shape (..., C) with C > 0; got {scores.shape}."
+        )
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        kind, needed = "integer labels", scores.shape[:-1]
+    elif jnp.issubdtype(labels.dtype, jnp.floating):
+        kind, needed = "label probabilities", scores.shape
+    else:
+        raise TypeError(
+            f"{op} needs labels of an integer or float dtype; got {labels.dtype}."
+        )
+    if labels.shape != needed:
+        raise ValueError(
+            f"{op} needs {kind} of shape {needed} for {name} of shape {scores.shape}; "
+            f"got {labels.shape}."
+        )
+    return labels

@@ -18,9 +18,9 @@ def accumulator(dtype):
         return jnp.promote_types(dtype, jnp.float32)
 
 
-def upcast(*arrays):
-    """Cast each array to at least float32 (bfloat16 statistics lose the mean)."""
-    return [None if a is None else a.astype(accumulator(a.dtype)) for a in arrays]
+def upcast(x):
+    """Cast to at least float32 (bfloat16 statistics lose the mean)."""
+    return x.astype(accumulator(x.dtype))
 
 
 def cast_like(cotangents, arguments):
@@ -36,17 +36,17 @@ def rows(x):
     return tuple(range(x.ndim - 1))
 
 
-def contract(a, b, a_axes, b_axes, dtype=None):
+def contract(a, b, a_axes, b_axes, dtype=None, batch=((), ())):
     """Sum `a * b` over paired axes, in at least float32.
 
-    The result has the remaining axes of `a`, then those of `b`, and `dtype`, by
-    default the one that `a` and `b` promote to.
+    The result has the batch axes (paired too, not summed), the remaining axes of `a`,
+    then those of `b`, and `dtype`, by default the one that `a` and `b` promote to.
     """
     common = promote(a, b)
     product = jax.lax.dot_general(
         a.astype(common),
         b.astype(common),
-        ((a_axes, b_axes), ((), ())),
+        ((a_axes, b_axes), batch),
         preferred_element_type=accumulator(common),
     )
     return product.astype(dtype or common)
@@ -56,12 +56,29 @@ def unbroadcast(cotangent, shape):
     """Sum over the axes along which `shape` was broadcast: broadcasting, transposed."""
     extra = cotangent.ndim - len(shape)
     stretched = tuple(
-        extra + i
-        for i, n in enumerate(shape)
-        if n == 1 and cotangent.shape[extra + i] != 1
+        extra + i for i, n in enumerate(shape) if n == 1 and cotangent.shape[extra + i] != 1
     )
     summed = cotangent.sum((*range(extra), *stretched), keepdims=True)
     return summed.reshape(shape)
+
+
+def log_sum_exp(x, axis):
+    """`log(sum(exp(x)))` along `axis`, kept; -inf for a row of nothing else, never NaN."""
+    top = jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
+    top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
+    total = jnp.exp(x - top).sum(axis, keepdims=True)
+    masked = total == 0
+    return jnp.where(masked, -jnp.inf, top + jnp.log(jnp.where(masked, 1, total)))
+
+
+def probabilities(labels, scores):
+    """Labels as probabilities in the shape and dtype of `scores`; NaN out of range."""
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        return labels.astype(scores.dtype)
+    classes = scores.shape[-1]
+    known = (labels >= 0) & (labels < classes)
+    hot = labels[..., None] == jnp.arange(classes, dtype=labels.dtype)
+    return jnp.where(known[..., None], hot.astype(scores.dtype), jnp.nan)
 
 
 @jax.tree_util.register_static

@@ -67,7 +67,7 @@ def dense_bwd(residuals, dy):
     dweight = contract(x, dy, rows(x), rows(dy), weight.dtype)
     if bias is None:
         return dx, dweight, None
-    return dx, dweight, upcast(dy)[0].sum(rows(dy)).astype(bias.dtype)
+    return dx, dweight, upcast(dy).sum(rows(dy)).astype(bias.dtype)
 
 
 dense.defvjp(dense_fwd, dense_bwd)

@@ -67,7 +67,7 @@ def layer_norm_fwd(x, scale, offset, eps):
             f"layer_norm needs scale and offset of shape {x.shape[-1:] or '(d,)'} for x "
             f"of shape {x.shape}; got scale {scale.shape} and offset {offset.shape}."
         )
-    xf, gamma, beta = upcast(x, scale, offset)
+    xf, gamma, beta = upcast(x), upcast(scale), upcast(offset)
     mu = mean(xf)
     r = jax.lax.rsqrt(mean((xf - mu) ** 2) + eps)
     y = gamma.astype(xf.dtype) * (xf - mu) * r + beta.astype(xf.dtype)
@@ -77,7 +77,7 @@ def layer_norm_fwd(x, scale, offset, eps):
 def layer_norm_bwd(eps, residuals, dy):
     del eps  # it acts through r
     x, scale, offset, mu, r = residuals
-    xf, dyf = upcast(x, dy)
+    xf, dyf = upcast(x), upcast(dy)
     xhat = (xf - mu) * r
     g = scale.astype(xf.dtype) * dyf
     dx = r * (g - mean(g) - xhat * mean(xhat * g))

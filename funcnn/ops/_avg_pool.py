@@ -1,0 +1,89 @@
+r"""Mean over sliding windows.
+
+**Forward.** With $K$ window taps $k$, stride $s$, and $x = 0$ outside the image,
+
+$$y[n, i, c] = \frac 1K \sum_k x[n,\ s i + k - l,\ c].$$
+
+The divisor is the window's size everywhere, padding counted.
+
+**Backward.** The map is linear; its transpose hands each element of $\bar y$ in equal
+shares to the elements of its window:
+
+$$\bar x[n, p, c] = \frac 1K \sum_{(i, k):\ s i + k - l = p} \bar y[n, i, c].$$
+
+**Residuals.** None. Only the shape and dtype of $x$ are remembered.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import float_arrays
+from funcnn._numerics import Like, upcast
+from funcnn._windows import pool_windows, put_taps, take_taps, window_size
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+def avg_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
+    """Take the mean of each window.
+
+    Args:
+        x: shape `(N, *spatial, C)` with 1, 2 or 3 spatial axes.
+        window: an int, or one per spatial axis.
+        stride: an int, or one per spatial axis; None means `window`.
+        padding: "SAME", "VALID", an int, or one (low, high) pair per spatial axis,
+            smaller than the window. Padding counts as zeros.
+
+    Returns:
+        Shape `(N, *out, C)` and dtype of `x`; sums are taken in at least float32.
+
+    Raises:
+        TypeError: if `x` is not floating-point or a number not an integer.
+        ValueError: if the shape of `x` and the windows do not fit.
+    """
+    return avg_pool_fwd(x, window, stride, padding)[0]
+
+
+def avg_pool_fwd(x, window, stride, padding):
+    (x,) = float_arrays("avg_pool", x=x)
+    w = pool_windows("avg_pool", x.shape, window, stride, padding)
+    total, *taps = take_taps(upcast(x), w)
+    y = sum(taps, start=total) / window_size(w)
+    return y.astype(x.dtype), Like.of(x)
+
+
+def avg_pool_bwd(window, stride, padding, x, dy):
+    w = pool_windows("avg_pool", x.shape, window, stride, padding)
+    share = upcast(dy) / window_size(w)
+    return (put_taps([share] * window_size(w), w).astype(x.dtype),)
+
+
+avg_pool.defvjp(avg_pool_fwd, avg_pool_bwd)
+
+
+def avg_pool_reference(x, window, stride=None, padding="VALID"):
+    """The definition, left to `jax.grad`."""
+    w = pool_windows("avg_pool", x.shape, window, stride, padding)
+    edges = ((0, 0), *w.padding, (0, 0))
+    dims, strides = (1, *w.kernel, 1), (1, *w.stride, 1)
+    total = jax.lax.reduce_window(
+        jnp.pad(x, edges), 0.0, jax.lax.add, dims, strides, "VALID"
+    )
+    return total / window_size(w)
+
+
+def avg_pool_cases(rng):
+    """Arguments on which every claim is tested."""
+    image = rng.standard_normal((2, 5, 6, 3))
+    return {
+        "2x2": (image, 2),
+        "overlapping, SAME": (image, 3, 2, "SAME"),
+        "stride over window": (image, (2, 1), (3, 2)),
+        "padding": (image, 3, (1, 2), ((1, 0), (2, 1))),
+        "1 axis": (rng.standard_normal((2, 9, 2)), 3, 2),
+        "3 axes": (rng.standard_normal((1, 4, 4, 3, 2)), (2, 2, 1)),
+        "window 1": (image, 1),
+        "whole image": (image, (5, 6)),
+        "empty batch": (rng.standard_normal((0, 4, 4, 2)), 2),
+    }

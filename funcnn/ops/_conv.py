@@ -1,0 +1,217 @@
+r"""Convolution (cross-correlation) over 1, 2 or 3 spatial axes, channels last.
+
+**Forward.** With stride $s$, dilation $d$ and the padding's low side $l$, for every image
+$n$, output position $i$ and output channel $o$,
+
+$$y[n, i, o] = b[o] + \sum_{k, c} x[n,\ s i + d k - l,\ c]\; w[k, c, o],$$
+
+where $i$ and $k$ run over all spatial axes and $x$ is zero outside the image. With $g$
+groups the channels fall into $g$ equal blocks, and output block $j$ sees input block $j$.
+
+**Backward.** $y$ is linear in $w$ and $x$ apart, so each pullback is the transpose of one
+sum. For the filter, every tap $k$ is a matrix product of the shifted input with $\bar y$:
+
+$$\bar w[k, c, o] = \sum_{n, i} x[n,\ s i + d k - l,\ c]\; \bar y[n, i, o].$$
+
+For the input, collect the outputs that read position $p = s i + d k - l$:
+
+$$\bar x[n, p, c] =
+\sum_{k, o}\ \sum_{i:\, s i = p + l - d k} \bar y[n, i, o]\; w[k, c, o].$$
+
+Put $s - 1$ zeros between the elements of $\bar y$ and turn the kernel around,
+$k \to K - 1 - k$: this is a convolution of $\bar y$ with dilation $d$, stride 1, channels
+swapped within each group, and the padding $d(K-1) - l$ on the low side.
+$\bar b = \sum_{n,i} \bar y[n, i]$.
+
+**Residuals.** $x$ and $w$: both are inputs, so nothing new is stored; $b$ for its dtype.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn._checks import float_arrays, integer
+from funcnn._numerics import accumulator, contract, promote, rows, upcast
+from funcnn._windows import spatial_rank, take_taps, windows
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+def conv(
+    x: jax.Array,
+    weight: jax.Array,
+    bias: jax.Array | None = None,
+    stride=1,
+    padding="SAME",
+    dilation=1,
+    groups: int = 1,
+) -> jax.Array:
+    """Convolve images with a kernel.
+
+    Args:
+        x: shape `(N, *spatial, C)` with 1, 2 or 3 spatial axes.
+        weight: shape `(*kernel, C // groups, O)`.
+        bias: shape `(O,)`, or None for no bias.
+        stride: an int, or one per spatial axis.
+        padding: "SAME" (output length is input length / stride, rounded up), "VALID"
+            (none), an int for all sides, or one (low, high) pair per spatial axis.
+        dilation: the kernel's, an int or one per spatial axis.
+        groups: the number of blocks of channels; divides C and O. With `groups=C` the
+            convolution is depthwise.
+
+    Returns:
+        Shape `(N, *out, O)`, of the dtype that the arguments promote to.
+
+    Raises:
+        TypeError: if an array is not floating-point or a number not an integer.
+        ValueError: if shapes, stride, padding, dilation or groups do not fit.
+    """
+    return conv_fwd(x, weight, bias, stride, padding, dilation, groups)[0]
+
+
+def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
+    x, weight, bias = float_arrays("conv", x=x, weight=weight, bias=bias)
+    spatial_rank("conv", x.shape)
+    groups = integer("conv", "groups", groups, minimum=1)
+    channels = x.shape[-1]
+    if channels % groups:
+        raise ValueError(
+            f"conv needs groups that divide the {channels} channels of x; got {groups}."
+        )
+    if weight.ndim != x.ndim or weight.shape[-2] != channels // groups:
+        kernel = weight.shape[:-2] if weight.ndim == x.ndim else ("k",) * (x.ndim - 2)
+        needed = ", ".join(map(str, (*kernel, channels // groups, "O")))
+        raise ValueError(
+            f"conv needs weight of shape ({needed}) for x of shape {x.shape} and "
+            f"groups {groups}; got {weight.shape}."
+        )
+    if weight.shape[-1] % groups:
+        raise ValueError(
+            f"conv needs groups that divide the {weight.shape[-1]} output channels of "
+            f"weight; got {groups}."
+        )
+    if bias is not None and bias.shape != weight.shape[-1:]:
+        raise ValueError(
+            f"conv needs bias of shape {weight.shape[-1:]} for weight of shape "
+            f"{weight.shape}; got {bias.shape}."
+        )
+    w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
+    dtype = promote(*(a for a in (x, weight, bias) if a is not None))
+    y = convolve(x, weight, w.stride, w.padding, w.dilation, groups)
+    if bias is not None:
+        y = y + bias.astype(y.dtype)
+    return y.astype(dtype), (x, weight, bias)
+
+
+def conv_bwd(stride, padding, dilation, groups, residuals, dy):
+    x, weight, bias = residuals
+    w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
+    dx = input_gradient(dy, weight, w, groups).astype(x.dtype)
+    dweight = filter_gradient(x, dy, w, groups).reshape(weight.shape).astype(weight.dtype)
+    if bias is None:
+        return dx, dweight, None
+    return dx, dweight, upcast(dy).sum(rows(dy)).astype(bias.dtype)
+
+
+conv.defvjp(conv_fwd, conv_bwd)
+
+
+def convolve(x, weight, stride, padding, dilation, groups, between=None):
+    """The forward sum, in at least float32; `between` puts zeros between x's elements."""
+    axes = "DHW"[5 - x.ndim :]
+    layout = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
+    common = promote(x, weight)
+    return jax.lax.conv_general_dilated(
+        x.astype(common),
+        weight.astype(common),
+        stride,
+        padding,
+        lhs_dilation=between,
+        rhs_dilation=dilation,
+        dimension_numbers=layout,
+        feature_group_count=groups,
+        preferred_element_type=accumulator(common),
+    )
+
+
+def input_gradient(dy, weight, w, groups):
+    """A convolution of the dilated cotangent with the kernel turned around."""
+    *kernel, c, o = weight.shape
+    spatial = tuple(range(len(kernel)))
+    turned = jnp.flip(weight, spatial).reshape(*kernel, c, groups, o // groups)
+    turned = jnp.moveaxis(turned, (-1, -2), (-3, -2))  # (*kernel, o / groups, groups, c)
+    turned = turned.reshape(*kernel, o // groups, groups * c)
+    padding = []
+    for n, k, m, s, d, (low, _) in zip(
+        w.size, w.kernel, w.out, w.stride, w.dilation, w.padding, strict=True
+    ):
+        reach = d * (k - 1)
+        first = reach - low
+        padding.append((first, n + low - ((m - 1) * s + 1)))
+    return convolve(
+        dy, turned, (1,) * len(kernel), padding, w.dilation, groups, between=w.stride
+    )
+
+
+def filter_gradient(x, dy, w, groups):
+    """One matrix product a tap and group, of shape `(taps, C // groups, O)`."""
+    products = []
+    dy = dy.reshape(*dy.shape[:-1], groups, -1)
+    over, group = rows(dy)[:-1], (dy.ndim - 2,)
+    for tap in take_taps(x, w):
+        tap = tap.reshape(*tap.shape[:-1], groups, -1)
+        product = contract(
+            tap, dy, over, over, accumulator(promote(tap, dy)), batch=(group, group)
+        )
+        products.append(jnp.moveaxis(product, 0, 1).reshape(product.shape[1], -1))
+    return jnp.stack(products)
+
+
+def conv_reference(x, weight, bias=None, stride=1, padding="SAME", dilation=1, groups=1):
+    """The definition, left to `jax.grad`: one slice of the padded image a tap."""
+    w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
+    x = jnp.pad(x, ((0, 0), *w.padding, (0, 0)))
+    blocks = []
+    for xs, ws in zip(jnp.split(x, groups, -1), jnp.split(weight, groups, -1), strict=True):
+        taps = []
+        for k in np.ndindex(w.kernel):
+            start = [d * i for d, i in zip(w.dilation, k, strict=True)]
+            cut = tuple(
+                slice(a, a + (m - 1) * s + 1, s)
+                for a, m, s in zip(start, w.out, w.stride, strict=True)
+            )
+            taps.append(jnp.einsum("n...c,co->n...o", xs[:, *cut], ws[k]))
+        blocks.append(sum(taps))
+    y = jnp.concatenate(blocks, -1)
+    return y if bias is None else y + bias
+
+
+def conv_cases(rng):
+    """Arguments on which every claim is tested."""
+    normal = rng.standard_normal
+    image = normal((2, 6, 5, 3))
+    return {
+        "3x3": (image, normal((3, 3, 3, 2)), normal(2)),
+        "no bias, 1x1": (image, normal((1, 1, 3, 2))),
+        "even kernel, VALID": (image, normal((2, 4, 3, 2)), normal(2), 1, "VALID"),
+        "stride 2": (image, normal((3, 3, 3, 2)), normal(2), 2),
+        "stride over kernel": (image, normal((2, 1, 3, 2)), normal(2), (3, 2), "VALID"),
+        "one sided padding": (image, normal((2, 3, 3, 2)), normal(2), 2, ((2, 0), (0, 1))),
+        "padding over kernel": (image, normal((2, 2, 3, 1)), normal(1), 1, 3),
+        "dilation": (image, normal((3, 2, 3, 2)), normal(2), (1, 2), "SAME", (2, 3)),
+        "groups": (normal((2, 5, 5, 4)), normal((3, 3, 2, 6)), normal(6), 2, "SAME", 1, 2),
+        "depthwise": (normal((1, 4, 4, 3)), normal((3, 3, 1, 6)), None, 1, 1, 1, 3),
+        "1 axis": (normal((2, 9, 2)), normal((4, 2, 3)), normal(3), 2, "SAME", 2),
+        "3 axes": (
+            normal((1, 4, 3, 4, 2)),
+            normal((2, 3, 2, 1, 2)),
+            normal(2),
+            2,
+            "SAME",
+            1,
+            2,
+        ),
+        "empty batch": (normal((0, 4, 4, 2)), normal((3, 3, 2, 2)), normal(2)),
+        "badly scaled": (1e5 * image, 1e-5 * normal((3, 3, 3, 2)), 10 + normal(2)),
+    }

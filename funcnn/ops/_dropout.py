@@ -1,0 +1,88 @@
+r"""Dropout (Srivastava et al., 2014).
+
+**Forward.** With a mask $m$ of independent elements, 1 with probability $1 - r$ and 0
+otherwise, drawn from the key,
+
+$$y = \frac{m \odot x}{1 - r},$$
+
+whose mean over keys is $x$.
+
+**Backward.** For a given key the map is linear and diagonal, its own transpose:
+
+$$\bar x = \frac{m \odot \bar y}{1 - r}.$$
+
+**Residuals.** The key: the mask is drawn again rather than kept, which would hold as many
+bytes as $x$ has elements between forward and backward.
+
+**Limits.** At $r = 0$ this is the identity; at $r = 1$ everything is dropped, values and
+cotangents are 0.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import float_arrays, number
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
+    """Drop elements at random and scale the others up.
+
+    Args:
+        key: a key of `jax.random`.
+        x: any shape.
+        rate: the share to drop, a number in [0, 1].
+
+    Returns:
+        The shape and dtype of `x`.
+
+    Raises:
+        TypeError: if `key` is not a key, `x` not a floating-point array or `rate` not a
+            number.
+        ValueError: if `rate` is outside [0, 1].
+    """
+    return dropout_fwd(key, x, rate)[0]
+
+
+def dropout_fwd(key, x, rate):
+    (x,) = float_arrays("dropout", x=x)
+    number("dropout", "rate", rate, low=0.0, high=1.0)
+    kind = getattr(key, "dtype", None)
+    if kind != jnp.uint32 and not jax.dtypes.issubdtype(kind, jax.dtypes.prng_key):
+        raise TypeError(f"dropout needs a key of jax.random; got {key!r}.")
+    return masked(key, x, rate), key
+
+
+def dropout_bwd(rate, key, dy):
+    return None, masked(key, dy, rate)
+
+
+dropout.defvjp(dropout_fwd, dropout_bwd)
+
+
+def masked(key, x, rate):
+    if rate in (0, 1):
+        return x if rate == 0 else jnp.zeros_like(x)
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(kept, x / (1 - rate), 0)
+
+
+def dropout_reference(key, x, rate):
+    """The definition, left to `jax.grad`."""
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape).astype(x.dtype)
+    return kept * x / (1 - rate) if rate < 1 else 0 * x
+
+
+def dropout_cases(rng):
+    """Arguments on which every claim is tested."""
+    key, x = jax.random.key(rng.integers(1 << 31)), rng.standard_normal((3, 4))
+    return {
+        "a half": (key, x, 0.5),
+        "a tenth": (key, x, 0.1),
+        "nothing": (key, x, 0.0),
+        "everything": (key, x, 1.0),
+        "raw key": (jax.random.PRNGKey(rng.integers(1 << 31)), x, 0.5),
+        "empty": (key, x[:0], 0.5),
+    }

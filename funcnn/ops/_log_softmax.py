@@ -1,0 +1,85 @@
+r"""Logarithm of softmax over one axis.
+
+**Forward.** With $m = \max_j x_j$ along the axis and $\operatorname{lse}$ the logarithm of
+the sum of exponentials,
+
+$$y_i = x_i - \operatorname{lse}(x), \qquad
+\operatorname{lse}(x) = m + \log \sum_j e^{x_j - m}.$$
+
+**Backward.** The derivative of $\operatorname{lse}$ is softmax, $p = e^y$, so
+$\dot y_i = \dot x_i - \sum_j p_j\,\dot x_j$, whose transpose is
+
+$$\bar x_i = \bar y_i - p_i \sum_j \bar y_j.$$
+
+**Residuals.** $y$ alone: $p = e^y$.
+
+**Hard points.** An element of $-\infty$ stays $-\infty$; its $p_i = 0$, so its cotangent
+passes through. A row of nothing but $-\infty$ stays so, with $p = 0$, as in softmax.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import axis as checked_axis
+from funcnn._checks import float_arrays
+from funcnn._numerics import log_sum_exp, upcast
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def log_softmax(x: jax.Array, axis: int = -1) -> jax.Array:
+    """Subtract the logarithm of the sum of exponentials along `axis`.
+
+    Args:
+        x: any shape of at least one axis.
+        axis: the axis whose exponentials sum to 1.
+
+    Returns:
+        The shape and dtype of `x`; sums are taken in at least float32.
+
+    Raises:
+        TypeError: if `x` is not a floating-point array or `axis` not an integer.
+        ValueError: if `x` has no such axis.
+    """
+    return log_softmax_fwd(x, axis)[0]
+
+
+def log_softmax_fwd(x, axis):
+    (x,) = float_arrays("log_softmax", x=x)
+    axis = checked_axis("log_softmax", axis, x)
+    xf = upcast(x)
+    lse = log_sum_exp(xf, axis)
+    y = (xf - jnp.where(lse == -jnp.inf, 0, lse)).astype(x.dtype)
+    return y, y
+
+
+def log_softmax_bwd(axis, y, dy):
+    yf, dyf = upcast(y), upcast(dy)
+    return ((dyf - jnp.exp(yf) * dyf.sum(axis, keepdims=True)).astype(y.dtype),)
+
+
+log_softmax.defvjp(log_softmax_fwd, log_softmax_bwd)
+
+
+def log_softmax_reference(x, axis=-1):
+    """The definition, left to `jax.grad`; a row of -inf stays one."""
+    top = jax.lax.stop_gradient(x.max(axis, keepdims=True, initial=-jnp.inf))
+    top = jnp.where(jnp.isfinite(top), top, 0)
+    total = jnp.exp(x - top).sum(axis, keepdims=True)
+    return x - top - jnp.log(jnp.where(total > 0, total, 1))
+
+
+def log_softmax_cases(rng):
+    """Arguments on which every claim is tested."""
+    x = rng.standard_normal((3, 4))
+    return {
+        "matrix": (x,),
+        "first axis": (x, 0),
+        "middle axis": (rng.standard_normal((2, 5, 3)), -2),
+        "one row": (rng.standard_normal(5),),
+        "width 1": (rng.standard_normal((3, 1)),),
+        "large": (1e4 * x,),
+        "masked": (jnp.where(x > 0.2, -jnp.inf, x).at[0].set(-jnp.inf),),
+        "empty": (rng.standard_normal((0, 4)),),
+    }

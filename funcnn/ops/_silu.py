@@ -1,0 +1,63 @@
+r"""Sigmoid linear unit, or swish (Elfwing, Uchibe & Doya, 2017, arXiv:1702.03118).
+
+**Forward.** $y = x\,\sigma(x)$ with $\sigma(x) = 1 / (1 + e^{-x})$, elementwise.
+
+**Backward.** By the product rule and $\sigma' = \sigma\,(1 - \sigma)$, a diagonal map:
+
+$$\bar x = \sigma\,(1 + x\,(1 - \sigma))\,\bar y.$$
+
+**Residuals.** $x$: $\sigma$ costs less to compute again than to keep, and $y$ does not
+determine $x$, since the function has a minimum.
+
+**Limits.** $y(-\infty) = 0$ with derivative 0, and the derivative at $+\infty$ is 1. The
+products $\infty \cdot 0$ are avoided by holding $x$ within $\pm 10^3$, where both have long
+reached their limits in every dtype.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import float_arrays
+from funcnn._numerics import upcast
+
+
+@jax.custom_vjp
+def silu(x: jax.Array) -> jax.Array:
+    """Return `x * sigmoid(x)`, elementwise, in the shape and dtype of `x`.
+
+    Raises:
+        TypeError: if `x` is not a floating-point array.
+    """
+    return silu_fwd(x)[0]
+
+
+def silu_fwd(x):
+    (x,) = float_arrays("silu", x=x)
+    held = jnp.maximum(upcast(x), -1e3)
+    return (held * jax.lax.logistic(held)).astype(x.dtype), x
+
+
+def silu_bwd(x, dy):
+    xf, dyf = upcast(x), upcast(dy)
+    held = jnp.clip(xf, -1e3, 1e3)
+    s = jax.lax.logistic(held)
+    return ((s * (1 + held * (1 - s)) * dyf).astype(x.dtype),)
+
+
+silu.defvjp(silu_fwd, silu_bwd)
+
+
+def silu_reference(x):
+    """The definition, left to `jax.grad`."""
+    return x / (1 + jnp.exp(-x))
+
+
+def silu_cases(rng):
+    """Arguments on which every claim is tested."""
+    return {
+        "matrix": (rng.standard_normal((3, 4)),),
+        "large": (20 * rng.standard_normal((3, 4)),),
+        "at 0": (jnp.zeros(3),),
+        "scalar": (rng.standard_normal(()),),
+        "empty": (rng.standard_normal((0, 4)),),
+    }

@@ -1,0 +1,87 @@
+r"""Softmax over one axis.
+
+**Forward.** With $m = \max_j x_j$ along the axis,
+
+$$y_i = \frac{e^{x_i - m}}{\sum_j e^{x_j - m}}.$$
+
+**Backward.** From $\dot y_i = y_i\,(\dot x_i - \sum_j y_j \dot x_j)$, that is
+$\dot y = (\operatorname{diag} y - y y^\top)\,\dot x$. The matrix is symmetric, so the
+pullback is the same map:
+
+$$\bar x = y \odot (\bar y - \textstyle\sum_j y_j\,\bar y_j).$$
+
+**Residuals.** $y$ alone.
+
+**Hard points.** An element of $-\infty$ has $y_i = 0$ and $\bar x_i = 0$. A row of nothing
+but $-\infty$ gives zeros with zero gradients, as attention wants of a row that is masked
+throughout.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import axis as checked_axis
+from funcnn._checks import float_arrays
+from funcnn._numerics import upcast
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
+    """Exponentiate and normalise along `axis`.
+
+    Args:
+        x: any shape of at least one axis.
+        axis: the axis that sums to 1.
+
+    Returns:
+        The shape and dtype of `x`; sums are taken in at least float32.
+
+    Raises:
+        TypeError: if `x` is not a floating-point array or `axis` not an integer.
+        ValueError: if `x` has no such axis.
+    """
+    return softmax_fwd(x, axis)[0]
+
+
+def softmax_fwd(x, axis):
+    (x,) = float_arrays("softmax", x=x)
+    axis = checked_axis("softmax", axis, x)
+    xf = upcast(x)
+    top = jnp.max(xf, axis, keepdims=True, initial=-jnp.inf)
+    e = jnp.exp(xf - jnp.where(top == -jnp.inf, 0, top))
+    total = e.sum(axis, keepdims=True)
+    y = (e / jnp.where(total == 0, 1, total)).astype(x.dtype)
+    return y, y
+
+
+def softmax_bwd(axis, y, dy):
+    yf, dyf = upcast(y), upcast(dy)
+    return ((yf * (dyf - (yf * dyf).sum(axis, keepdims=True))).astype(y.dtype),)
+
+
+softmax.defvjp(softmax_fwd, softmax_bwd)
+
+
+def softmax_reference(x, axis=-1):
+    """The definition, left to `jax.grad`; a row of -inf is a row of zeros."""
+    top = jax.lax.stop_gradient(x.max(axis, keepdims=True, initial=-jnp.inf))
+    e = jnp.exp(x - jnp.where(jnp.isfinite(top), top, 0))
+    total = e.sum(axis, keepdims=True)
+    return e / jnp.where(total > 0, total, 1)
+
+
+def softmax_cases(rng):
+    """Arguments on which every claim is tested."""
+    x = rng.standard_normal((3, 4))
+    return {
+        "matrix": (x,),
+        "first axis": (x, 0),
+        "middle axis": (rng.standard_normal((2, 5, 3)), -2),
+        "one row": (rng.standard_normal(5),),
+        "width 1": (rng.standard_normal((3, 1)),),
+        "large": (1e4 * x,),
+        "masked": (jnp.where(x > 0.2, -jnp.inf, x).at[0].set(-jnp.inf),),
+        "empty": (rng.standard_normal((0, 4)),),
+    }

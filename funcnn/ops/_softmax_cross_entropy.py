@@ -1,0 +1,141 @@
+r"""Softmax and cross entropy in one, from logits.
+
+**Forward.** For logits $x$ and label probabilities $t$ over the last axis, with
+$\operatorname{lse}(x) = \log \sum_j e^{x_j}$,
+
+$$\ell = \sum_i t'_i\,(\operatorname{lse}(x) - x_i) + \zeta \operatorname{lse}(x)^2,
+\qquad t' = (1 - \alpha)\,t + \alpha / C.$$
+
+An integer label is the probability 1 of its class. $\alpha$ is label smoothing (Szegedy et
+al., 2015, arXiv:1512.00567) and $\zeta$ the z-loss, which keeps the normaliser near 1
+(Chowdhery et al., 2022, arXiv:2204.02311).
+
+**Backward.** $\partial \operatorname{lse} / \partial x = p$, the softmax, so
+
+$$\dot\ell = \sum_i \big( (\textstyle\sum_j t'_j + 2 \zeta \operatorname{lse})\,p_i - t'_i
+\big)\,\dot x_i + (1 - \alpha) \sum_i (\operatorname{lse} - x_i)\,\dot t_i,$$
+
+and, $\ell$ being a number for each row, the pullback reads off the coefficients:
+
+$$\bar x = \bar\ell\,\big( (\textstyle\sum_j t'_j + 2 \zeta \operatorname{lse})\,p - t'
+\big), \qquad \bar t = \bar\ell\,(1 - \alpha)\,(\operatorname{lse} - x).$$
+
+**Residuals.** $x$, the labels (both inputs) and one $\operatorname{lse}$ a row:
+$p = e^{x - \operatorname{lse}}$ is made again.
+
+**Hard points.** Logits of $\pm 10^4$ lose nothing. A class with logit $-\infty$ and label 0
+adds nothing to the loss or to any cotangent; with a positive label the loss is $\infty$.
+Integer labels outside $[0, C)$ give NaN, the only honest answer once traced.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._checks import as_labels, float_arrays, number
+from funcnn._numerics import log_sum_exp, probabilities, upcast
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def softmax_cross_entropy(
+    logits: jax.Array,
+    labels: jax.Array,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+) -> jax.Array:
+    """Cross entropy between labels and the softmax of logits, for each example.
+
+    Args:
+        logits: shape `(..., C)`.
+        labels: integers of shape `(...)`, or probabilities of shape `(..., C)`, which are
+            differentiated and need not sum to 1.
+        label_smoothing: share in [0, 1] of each label spread evenly over all classes.
+        z_loss: weight, at least 0, of the squared logarithm of the normaliser.
+
+    Returns:
+        Losses of shape `(...)`, in nats, in at least float32.
+
+    Raises:
+        TypeError: if an array has the wrong kind of dtype.
+        ValueError: if the shapes do not fit or a number is out of range.
+    """
+    return softmax_cross_entropy_fwd(logits, labels, label_smoothing, z_loss)[0]
+
+
+def softmax_cross_entropy_fwd(logits, labels, label_smoothing, z_loss):
+    (logits,) = float_arrays("softmax_cross_entropy", logits=logits)
+    labels = as_labels("softmax_cross_entropy", "logits", logits, labels)
+    number("softmax_cross_entropy", "label_smoothing", label_smoothing, low=0.0, high=1.0)
+    number("softmax_cross_entropy", "z_loss", z_loss, low=0.0)
+    x = upcast(logits)
+    lse = log_sum_exp(x, -1)
+    lse = jnp.where(lse == -jnp.inf, 0, lse)  # a row of -inf has p = 0, as in softmax
+    t = smooth(probabilities(labels, x), label_smoothing)
+    terms = jnp.where(absent(x, t), 0, t * (lse - x))
+    loss = terms.sum(-1) + z_loss * (lse**2)[..., 0]
+    return loss, (logits, labels, lse)
+
+
+def softmax_cross_entropy_bwd(label_smoothing, z_loss, residuals, dy):
+    logits, labels, lse = residuals
+    x = upcast(logits)
+    t = smooth(probabilities(labels, x), label_smoothing)
+    dy = dy[..., None]
+    p = jnp.exp(x - lse)
+    dlogits = dy * ((t.sum(-1, keepdims=True) + 2 * z_loss * lse) * p - t)
+    dlabels = None
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        dt = jnp.where(absent(x, t), 0, dy * (1 - label_smoothing) * (lse - x))
+        dlabels = dt.astype(labels.dtype)
+    return dlogits.astype(logits.dtype), dlabels
+
+
+softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
+
+
+def smooth(t, label_smoothing):
+    return (1 - label_smoothing) * t + label_smoothing / t.shape[-1]
+
+
+def absent(x, t):
+    return (x == -jnp.inf) & (t == 0)
+
+
+def softmax_cross_entropy_reference(logits, labels, label_smoothing=0.0, z_loss=0.0):
+    """The definition, left to `jax.grad`; classes that are absent are left out."""
+    classes = logits.shape[-1]
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        labels = jnp.eye(classes)[labels]
+    t = (1 - label_smoothing) * labels + label_smoothing / classes
+    top = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
+    log_z = top + jnp.log(jnp.exp(logits - top).sum(-1, keepdims=True))
+    left_out = (logits == -jnp.inf) & (t == 0)
+    surprise = log_z - jnp.where(left_out, 0, logits)
+    loss = jnp.where(left_out, 0, t * surprise).sum(-1)
+    return loss + z_loss * log_z[..., 0] ** 2
+
+
+def softmax_cross_entropy_cases(rng):
+    """Arguments on which every claim is tested."""
+    x = rng.standard_normal((3, 5))
+    ids = rng.integers(0, 5, 3)
+    t = rng.dirichlet(jnp.ones(5), 3)
+    gap = x.copy()
+    gap[[0, 1, 2], (ids + 1) % 5] = -jnp.inf
+    return {
+        "integer labels": (x, ids),
+        "probabilities": (x, t),
+        "not summing to 1": (x, 3 * t),
+        "label smoothing": (x, ids, 0.1),
+        "smoothed probabilities, z-loss": (x, t, 0.3, 0.2),
+        "z-loss": (x, ids, 0.0, 0.5),
+        "sequence": (rng.standard_normal((2, 3, 4)), rng.integers(0, 4, (2, 3))),
+        "one example": (x[0], ids[0]),
+        "large": (1e4 * x, ids),
+        "large, z-loss": (1e4 * x, t, 0.1, 1e-4),
+        "absent class": (gap, ids),
+        "absent class, probabilities": (gap, t * (gap > -jnp.inf), 0.0, 0.1),
+        "one class": (x[:, :1], 0 * ids),
+        "empty batch": (x[:0], ids[:0]),
+    }
