@@ -1,0 +1,53 @@
+"""Hyperparameters: numbers, traced scalars and schedules."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+from funcnn._checks import number
+
+LearningRate = ArrayLike | Callable[[jax.Array], ArrayLike]
+
+
+def hyperparameter(optimizer, name, value, below=None):
+    """Check that a scalar is at least 0 and less than `below`, unless it is traced.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it lies outside, is NaN, or is not a scalar.
+    """
+    if isinstance(value, jax.Array | np.ndarray):
+        scalar(optimizer, name, value)
+        if isinstance(value, jax.core.Tracer):
+            return
+        value = np.asarray(value).item()
+    number(optimizer, name, value, low=0.0)
+    if below is not None and not value < below:
+        raise ValueError(f"{optimizer} needs {name} in [0, {below}); got {value}.")
+
+
+def learning_rate_at(optimizer, learning_rate, step):
+    """The learning rate of the update that follows `step` others."""
+    if not callable(learning_rate):
+        return learning_rate
+    rate = learning_rate(step)
+    scalar(optimizer, "learning_rate from its schedule", rate)
+    return rate
+
+
+def check_learning_rate(optimizer, learning_rate):
+    """Check a learning rate, as far as it is known before the first update."""
+    if not callable(learning_rate):
+        hyperparameter(optimizer, "learning_rate", learning_rate, below=math.inf)
+
+
+def scalar(optimizer, name, value):
+    """Raise ValueError unless `value` has shape ()."""
+    if jnp.shape(value):
+        raise ValueError(
+            f"{optimizer} needs a scalar {name}; got shape {jnp.shape(value)}."
+        )

@@ -1,0 +1,593 @@
+"""Optimizers against optax step for step, under every transformation, and their errors."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from funcnn import optim
+
+
+class Head(NamedTuple):
+    weight: jax.Array
+    bias: jax.Array | None
+
+
+def tree(rng, dtype=jnp.float64):
+    """Nested params with an empty subtree, a None, a scalar and an empty array."""
+
+    def normal(*shape):
+        return jnp.asarray(rng.standard_normal(shape), dtype)
+
+    return {
+        "stem": {"weight": normal(3, 4), "bias": normal(4)},
+        "body": ((), normal(), [normal(2, 1, 2)]),
+        "head": Head(normal(4, 2), None),
+        "none": normal(0, 3),
+    }
+
+
+def run(optimizer, steps=100, dtype=jnp.float64, apply=optim.apply_updates):
+    """Updates and params after each of some steps on random gradients."""
+    rng = np.random.default_rng(1)
+    params = tree(rng, dtype)
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    trajectory = []
+    for _ in range(steps):
+        grads = tree(rng, dtype)
+        updates, state = update(grads, state, params)
+        params = apply(params, updates)
+        trajectory.append((updates, params))
+    return trajectory, state
+
+
+def run_optax(optimizer, steps=100, dtype=jnp.float64):
+    """As `run`; optax adds integers to floats."""
+    with jax.numpy_dtype_promotion("standard"):
+        return run(optimizer, steps, dtype, optax.apply_updates)
+
+
+def assert_trees_close(got, want, rtol=1e-12, atol=1e-14):
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert (g.shape, g.dtype) == (w.shape, w.dtype)
+        g, w = (np.asarray(a, np.float64) for a in (g, w))
+        np.testing.assert_allclose(g, w, rtol, atol)
+
+
+def schedule(step):
+    t = step.astype(float)
+    return 0.1 * jnp.minimum((t + 1.0) / 10, 9.0 / (t + 0.5))
+
+
+WARMUP = optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, 80)
+PAIRS = {
+    "sgd": (optim.sgd(0.1), optax.sgd(0.1)),
+    "momentum": (optim.sgd(0.1, 0.9), optax.sgd(0.1, 0.9)),
+    "nesterov": (
+        optim.sgd(0.1, momentum=0.9, nesterov=True),
+        optax.sgd(0.1, 0.9, nesterov=True),
+    ),
+    "adam": (optim.adam(0.1), optax.adam(0.1)),
+    "adam, all arguments": (
+        optim.adam(0.1, 0.8, 0.99, 1e-3),
+        optax.adam(0.1, 0.8, 0.99, 1e-3),
+    ),
+    "adam without means": (optim.adam(0.1, 0, 0), optax.adam(0.1, 0.0, 0.0)),
+    "adamw": (optim.adamw(0.1), optax.adamw(0.1, weight_decay=1e-4)),
+    "adamw, strong": (
+        optim.adamw(0.1, 0.8, 0.99, 1e-3, 0.3),
+        optax.adamw(0.1, 0.8, 0.99, 1e-3, weight_decay=0.3),
+    ),
+    "sgd, schedule": (optim.sgd(schedule), optax.sgd(schedule)),
+    "nesterov, schedule": (
+        optim.sgd(schedule, 0.9, True),
+        optax.sgd(schedule, 0.9, True),
+    ),
+    "adam, schedule": (optim.adam(schedule), optax.adam(schedule)),
+    "adamw, optax's schedule": (optim.adamw(WARMUP), optax.adamw(WARMUP)),
+    "adamw, schedule": (
+        optim.adamw(schedule, weight_decay=0.1),
+        optax.adamw(schedule, weight_decay=0.1),
+    ),
+    "L2": (
+        optim.chain(optim.add_decayed_weights(0.2), optim.adam(0.1)),
+        optax.chain(optax.add_decayed_weights(0.2), optax.adam(0.1)),
+    ),
+    "clipped": (
+        optim.chain(optim.clip_by_global_norm(4.0), optim.sgd(0.1, 0.9)),
+        optax.chain(optax.clip_by_global_norm(4.0), optax.sgd(0.1, 0.9)),
+    ),
+    "ours in optax.chain": (
+        optax.chain(
+            optim.clip_by_global_norm(4.0),
+            optax.scale(2.0),
+            optim.add_decayed_weights(0.1),
+            optim.adamw(schedule),
+        ),
+        optax.chain(
+            optax.clip_by_global_norm(4.0),
+            optax.scale(2.0),
+            optax.add_decayed_weights(0.1),
+            optax.adamw(schedule),
+        ),
+    ),
+    "optax's in our chain": (
+        optim.chain(
+            optax.clip_by_global_norm(4.0),
+            optim.add_decayed_weights(0.1),
+            optax.scale_by_adam(),
+            optim.chain(optim.sgd(0.1), optax.scale(0.5)),
+        ),
+        optax.chain(
+            optax.clip_by_global_norm(4.0),
+            optax.add_decayed_weights(0.1),
+            optax.scale_by_adam(),
+            optax.sgd(0.05),
+        ),
+    ),
+    "ours, masked by optax": (
+        optax.masked(optim.adamw(0.1), lambda p: jax.tree.map(lambda a: a.ndim > 1, p)),
+        optax.masked(optax.adamw(0.1), lambda p: jax.tree.map(lambda a: a.ndim > 1, p)),
+    ),
+    "empty chain": (optim.chain(), optax.identity()),
+}
+SOME = {
+    "sgd": optim.sgd(0.1),
+    "nesterov": optim.sgd(0.1, 0.9, True),
+    "adam": optim.adam(0.1),
+    "adamw": optim.adamw(0.1),
+    "chain": optim.chain(
+        optim.clip_by_global_norm(2.0),
+        optim.add_decayed_weights(0.1),
+        optim.adam(schedule),
+    ),
+}
+each_optimizer = pytest.mark.parametrize("optimizer", SOME.values(), ids=SOME)
+
+
+@pytest.fixture(params=PAIRS)
+def pair(request):
+    """Ours and optax's; strict promotion wherever no part is optax's."""
+    promotion = "standard" if "optax" in request.param else "strict"
+    with jax.numpy_dtype_promotion(promotion):
+        yield PAIRS[request.param]
+
+
+def test_equals_optax_step_for_step(pair):
+    got, _ = run(pair[0])
+    want, _ = run_optax(pair[1])
+    for g, w in zip(got, want, strict=True):
+        assert_trees_close(g, w)
+
+
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        optim.adam(0.1, b2=0.9990001),
+        optim.adam(0.1, eps=1.0001e-8),
+        optim.adam(lambda step: 0.1 + 1e-9 * step.astype(float)),
+    ],
+)
+def test_the_comparison_catches_a_planted_fault(faulty):
+    got, _ = run(faulty)
+    want, _ = run_optax(optax.adam(0.1))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_trees_close(got, want)
+
+
+def test_bfloat16_first_steps_equal_optax(pair):
+    """One bfloat16 rounding is 2^-8; optax rounds several times in a step."""
+    got, _ = run(pair[0], 3, jnp.bfloat16)
+    want, _ = run_optax(pair[1], 3, jnp.bfloat16)
+    assert_trees_close(got, want, rtol=2**-5, atol=2**-5)
+
+
+@each_optimizer
+def test_bfloat16_follows_float64(optimizer):
+    """All that low precision costs is the rounding of state, params and updates."""
+    rng = np.random.default_rng(0)
+    low = tree(rng, jnp.bfloat16)
+    high = jax.tree.map(lambda a: a.astype(jnp.float64), low)
+    low_state, high_state = optimizer.init(low), optimizer.init(high)
+    grads = tree(rng, jnp.bfloat16)
+    low_updates, low_state = optimizer.update(grads, low_state, low)
+    grads = jax.tree.map(lambda a: a.astype(jnp.float64), grads)
+    high_updates, _ = optimizer.update(grads, high_state, high)
+    for a, b in zip(
+        jax.tree.leaves(low_updates), jax.tree.leaves(high_updates), strict=True
+    ):
+        assert a.dtype == jnp.bfloat16
+        np.testing.assert_allclose(a.astype(jnp.float64), b, rtol=2**-6)
+
+
+@each_optimizer
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
+def test_dtypes_stay(optimizer, dtype):
+    trajectory, state = run(optimizer, 3, dtype)
+    floats = [a for a in jax.tree.leaves((trajectory, state)) if a.dtype != jnp.int32]
+    assert {a.dtype for a in floats} == {jnp.dtype(dtype)}
+
+
+@each_optimizer
+def test_mixed_dtypes(optimizer):
+    """Moments follow the params, updates the gradients, new params the old ones."""
+    params = {"w": jnp.ones(3, jnp.bfloat16), "b": jnp.ones(2, jnp.float32)}
+    grads = {"w": jnp.ones(3, jnp.float32), "b": jnp.ones(2, jnp.float64)}
+    before = optimizer.init(params)
+    updates, after = optimizer.update(grads, before, params)
+
+    def kinds(tree):
+        return jax.tree.map(lambda a: (a.shape, a.dtype), tree)
+
+    assert kinds(after) == kinds(before)
+    assert kinds(updates) == kinds(grads)
+    assert kinds(optim.apply_updates(params, updates)) == kinds(params)
+
+
+def test_float32_bias_correction_does_not_cancel():
+    """In the first step Adam moves by the learning rate, whatever the gradient."""
+    optimizer = optim.adam(1.0, b2=0.99999, eps=0.0)
+    w = jnp.zeros(4, jnp.float32)
+    grads = jnp.asarray([1e-3, 0.1, 3.0, -70.0], jnp.float32)
+    with jax.enable_x64(False):
+        updates, _ = optimizer.update(grads, optimizer.init(w))
+    np.testing.assert_allclose(updates, -np.sign(grads), rtol=1e-6)
+
+
+@each_optimizer
+def test_second_update_compiles_nothing(optimizer):
+    @jax.jit
+    def step(params, state, grads):
+        updates, state = optimizer.update(grads, state, params)
+        return optim.apply_updates(params, updates), state
+
+    rng = np.random.default_rng(0)
+    params, grads = tree(rng), tree(rng)
+    state = optimizer.init(params)
+    for _ in range(3):
+        params, state = step(params, state, grads)
+    assert step._cache_size() == 1
+
+
+def test_state_of_weakly_typed_params_compiles_once():
+    optimizer = optim.adam(0.1)
+    params = {"w": jnp.asarray(1.0)}
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    for _ in range(2):
+        _, state = update(params, state, params)
+    assert update._cache_size() == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        optim.sgd,
+        lambda rate: optim.sgd(rate, 0.9, True),
+        optim.adam,
+        lambda rate: optim.adamw(rate, weight_decay=0.1),
+        lambda rate: optim.chain(optim.add_decayed_weights(rate), optim.sgd(0.1)),
+        lambda rate: optim.chain(optim.clip_by_global_norm(rate), optim.sgd(0.1)),
+        lambda rate: optim.sgd(0.1, momentum=rate),
+        lambda rate: optim.adam(0.1, b1=rate, b2=0.999 + rate / 100, eps=rate / 10),
+        lambda rate: optim.adamw(0.1, weight_decay=rate),
+        lambda rate: optim.sgd(lambda step: rate / (1.0 + step.astype(float))),
+    ],
+)
+def test_vmap_over_hyperparameters_equals_separate_runs(make):
+    rng = np.random.default_rng(0)
+    start, grads = tree(rng), [tree(rng) for _ in range(5)]
+
+    def final(rate):
+        optimizer = make(rate)
+        params, state = start, optimizer.init(start)
+        for g in grads:
+            updates, state = optimizer.update(g, state, params)
+            params = optim.apply_updates(params, updates)
+        return params
+
+    rates = [0.01, 0.03, 0.09]
+    together = jax.jit(jax.vmap(final))(jnp.asarray(rates))
+    apart = [final(rate) for rate in rates]
+    assert_trees_close(together, jax.tree.map(lambda *a: jnp.stack(a), *apart), 1e-11)
+
+
+@each_optimizer
+def test_scan_equals_loop(optimizer):
+    rng = np.random.default_rng(1)
+    start, grads = tree(rng), [tree(rng) for _ in range(20)]
+
+    def body(carry, g):
+        params, state = carry
+        updates, state = optimizer.update(g, state, params)
+        return (optim.apply_updates(params, updates), state), None
+
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *grads)
+    got, _ = jax.lax.scan(body, (start, optimizer.init(start)), stacked)
+    trajectory, state = run(optimizer, 20)
+    assert_trees_close(got, (trajectory[-1][1], state))
+
+
+@each_optimizer
+@pytest.mark.parametrize("params", [{}, (), {"a": None, "b": ()}], ids=str)
+def test_trees_without_leaves(optimizer, params):
+    state = optimizer.init(params)
+    updates, state = optimizer.update(params, state, params)
+    assert updates == params
+    assert optim.apply_updates(params, updates) == params
+
+
+@each_optimizer
+def test_update_is_pure(optimizer):
+    rng = np.random.default_rng(0)
+    params, grads = tree(rng), tree(rng)
+    state = optimizer.init(params)
+    first, second = (optimizer.update(grads, state, params) for _ in range(2))
+    assert_trees_close(first, second, 0, 0)
+
+
+def test_a_bare_array_and_python_floats_are_trees():
+    for w in (jnp.ones(3), 2.0):
+        optimizer = optim.sgd(0.5, 0.9)
+        updates, _ = optimizer.update(w, optimizer.init(w), w)
+        got = optim.apply_updates(w, updates)
+        np.testing.assert_allclose(got, 0.5 * jnp.asarray(w))
+
+
+def test_concrete_array_hyperparameters_inside_jit():
+    rate = jnp.asarray(0.25)
+
+    @jax.jit
+    def step(w):
+        optimizer = optim.sgd(rate, momentum=np.asarray(0.5))
+        return optimizer.update(w, optimizer.init(w))[0]
+
+    np.testing.assert_allclose(step(jnp.ones(2)), -0.25)
+
+
+def test_optax_injects_hyperparameters():
+    optimizer = optax.inject_hyperparams(optim.adamw)(learning_rate=schedule, b1=0.8)
+    with jax.numpy_dtype_promotion("standard"):
+        got, _ = run(optimizer, 20)
+    want, _ = run(optim.adamw(schedule, b1=0.8), 20)
+    assert_trees_close(got, want)
+
+
+def test_schedules_count_from_zero():
+    seen = []
+    optimizer = optim.sgd(lambda step: seen.append(int(step)) or 0.1)
+    state = optimizer.init(jnp.ones(2))
+    for _ in range(3):
+        _, state = optimizer.update(jnp.ones(2), state)
+    assert seen == [0, 1, 2]
+
+
+# Clipping and the norm
+
+
+def test_global_norm():
+    assert optim.global_norm({"a": jnp.asarray([3.0]), "b": (jnp.asarray(4.0), None)}) == 5
+    assert optim.global_norm({}) == 0
+    assert optim.global_norm({}).shape == ()
+    assert optim.global_norm(jnp.zeros((0, 3))) == 0
+
+
+def test_global_norm_sums_low_precision_in_float32():
+    ones = jnp.ones(10_000, jnp.bfloat16)  # a bfloat16 sum sticks at 256
+    norm = optim.global_norm([ones, jnp.ones(1, jnp.float16)])
+    assert norm.dtype == jnp.float32
+    np.testing.assert_allclose(norm, 10_001**0.5, rtol=1e-6)
+    assert optim.global_norm([ones, jnp.ones(1)]).dtype == jnp.float64
+
+
+def test_norm_of_zeros_has_a_gradient():
+    grad = jax.grad(optim.global_norm)({"w": jnp.zeros(3), "b": jnp.zeros(())})
+    assert_trees_close(grad, {"w": jnp.zeros(3), "b": jnp.zeros(())}, 0, 0)
+    grad = jax.grad(optim.global_norm)(jnp.asarray([3.0, -4.0]))
+    np.testing.assert_allclose(grad, [0.6, -0.8])
+
+
+@pytest.mark.parametrize("limit", [0.0, 1.0, np.inf])
+def test_clipping_zeros_gives_zeros(limit):
+    clip = optim.clip_by_global_norm(limit)
+    zeros = {"w": jnp.zeros(3), "b": jnp.zeros(2, jnp.bfloat16)}
+    updates, _ = clip.update(zeros, clip.init(zeros))
+    assert_trees_close(updates, zeros, 0, 0)
+
+
+def test_clipping_leaves_small_gradients_alone_to_the_bit():
+    clip = optim.clip_by_global_norm(5.0)
+    for grads in (jnp.asarray([3.0, 4.0]), jnp.asarray([0.1, 0.2])):
+        np.testing.assert_array_equal(clip.update(grads, clip.init(grads))[0], grads)
+    grads = jnp.asarray([6.0, 8.0])
+    np.testing.assert_allclose(clip.update(grads, clip.init(grads))[0], [3.0, 4.0])
+
+
+def test_clipping_shows_nan_and_inf():
+    clip = optim.clip_by_global_norm(1.0)
+    updates, _ = clip.update([jnp.asarray(np.nan), jnp.ones(2)], clip.init(None))
+    assert all(np.isnan(a).all() for a in updates)
+    updates, _ = clip.update(jnp.asarray([np.inf, 1.0]), clip.init(None))
+    assert np.isnan(updates[0])
+
+
+# Errors
+
+RATE = "learning_rate"
+BAD_HYPERPARAMETERS = [
+    (lambda: optim.sgd(-0.1), "sgd needs learning_rate of at least 0.0; got -0.1."),
+    (lambda: optim.sgd(jnp.asarray(-1.0)), "sgd needs learning_rate .*; got -1.0."),
+    (lambda: optim.adam(np.nan), "adam needs learning_rate of at least 0.0; got nan."),
+    (lambda: optim.adam(np.inf), r"adam needs learning_rate in \[0, inf\); got inf."),
+    (lambda: optim.adamw(-1), "adamw needs learning_rate of at least 0.0; got -1."),
+    (lambda: optim.sgd(0.1, 1.0), r"sgd needs momentum in \[0, 1\); got 1.0."),
+    (lambda: optim.sgd(0.1, -0.9), "sgd needs momentum of at least 0.0; got -0.9."),
+    (
+        lambda: optim.sgd(0.1, nesterov=True),
+        "sgd needs a momentum for nesterov; got momentum 0.0.",
+    ),
+    (lambda: optim.adam(0.1, b1=1.0), r"adam needs b1 in \[0, 1\); got 1.0."),
+    (lambda: optim.adam(0.1, b2=-0.1), "adam needs b2 of at least 0.0; got -0.1."),
+    (lambda: optim.adamw(0.1, b2=1.5), r"adamw needs b2 in \[0, 1\); got 1.5."),
+    (lambda: optim.adam(0.1, eps=-1e-8), "adam needs eps of at least 0.0; got -1e-08."),
+    (
+        lambda: optim.adamw(0.1, weight_decay=-1.0),
+        "adamw needs weight_decay of at least 0.0; got -1.0.",
+    ),
+    (
+        lambda: optim.add_decayed_weights(-1.0),
+        "add_decayed_weights needs rate of at least 0.0; got -1.0.",
+    ),
+    (
+        lambda: optim.clip_by_global_norm(-1.0),
+        "clip_by_global_norm needs limit of at least 0.0; got -1.0.",
+    ),
+    (
+        lambda: optim.sgd(jnp.ones(3)),
+        r"sgd needs a scalar learning_rate; got shape \(3,\).",
+    ),
+]
+
+
+@pytest.mark.parametrize("make, message", BAD_HYPERPARAMETERS)
+def test_bad_hyperparameters(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: optim.sgd("fast"), "sgd needs a number for learning_rate; got 'fast'."),
+        (lambda: optim.adam(None), "adam needs a number for learning_rate; got None."),
+        (
+            lambda: optim.add_decayed_weights(lambda step: 0.1),
+            "add_decayed_weights needs a number for rate; got <function .*>.",
+        ),
+        (
+            lambda: optim.chain(optim.sgd, optim.adam(0.1)),
+            "chain needs optimizers, each with init and update; got function.",
+        ),
+    ],
+)
+def test_hyperparameters_of_a_wrong_type(make, message):
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        make()
+
+
+def test_a_schedule_gives_scalars():
+    optimizer = optim.adam(lambda step: jnp.ones(2))
+    state = optimizer.init(jnp.ones(2))
+    with pytest.raises(
+        ValueError,
+        match=r"^adam needs a scalar learning_rate from its schedule; got shape \(2,\).$",
+    ):
+        optimizer.update(jnp.ones(2), state)
+
+
+@pytest.mark.parametrize(
+    "name, optimizer",
+    [
+        ("adamw", optim.adamw(0.1)),
+        ("add_decayed_weights", optim.add_decayed_weights(0.1)),
+    ],
+)
+def test_weight_decay_needs_params(name, optimizer):
+    w = jnp.ones(2)
+    with pytest.raises(
+        ValueError,
+        match=rf"^{name} needs params, as its weights decay: "
+        r"update\(grads, state, params\); got None.$",
+    ):
+        optimizer.update(w, optimizer.init(w))
+
+
+NAMED = {
+    "sgd": optim.sgd(0.1),
+    "sgd ": optim.sgd(0.1, 0.9),
+    "adam": optim.adam(0.1),
+    "adamw": optim.adamw(0.1),
+    "add_decayed_weights": optim.add_decayed_weights(0.1),
+}
+PARAMS = {"stem": {"weight": np.ones((3, 2))}, "bias": np.ones(2)}
+MISMATCHES = {
+    "shape": (
+        {"stem": {"weight": np.ones((2, 3))}, "bias": np.ones(2)},
+        r"with shape \(3, 2\) at \['stem'\]\['weight'\], as in .*; got shape \(2, 3\).",
+    ),
+    "missing": (
+        {"stem": {"weight": np.ones((3, 2))}},
+        r"with shape \(2,\) at \['bias'\], as in .*; got no leaf.",
+    ),
+    "None": (
+        {"stem": {"weight": np.ones((3, 2))}, "bias": None},
+        r"with shape \(2,\) at \['bias'\], as in .*; got no leaf.",
+    ),
+    "extra": (
+        {**PARAMS, "scale": np.ones(1)},
+        r"with no leaf at \['scale'\], as in .*; got shape \(1,\).",
+    ),
+    "structure": (
+        {**PARAMS, "empty": ()},
+        r"of the structure of .*, PyTreeDef\(.*\); got PyTreeDef\(.*\).",
+    ),
+    "a leaf": (
+        np.ones(2),
+        r"with shape \(2,\) at \['bias'\], as in .*; got no leaf.",
+    ),
+}
+
+
+@pytest.mark.parametrize("grads, message", MISMATCHES.values(), ids=MISMATCHES)
+@pytest.mark.parametrize("name, optimizer", NAMED.items(), ids=NAMED)
+def test_gradients_match_params(name, optimizer, grads, message):
+    state = optimizer.init(PARAMS)
+    with pytest.raises(ValueError, match=f"^{name.strip()} needs gradients {message}$"):
+        optimizer.update(grads, state, PARAMS)
+
+
+@pytest.mark.parametrize("name", ["sgd ", "adam"])
+def test_gradients_match_the_state_without_params(name):
+    state = NAMED[name].init(PARAMS)
+    grads, _ = MISMATCHES["shape"]
+    with pytest.raises(
+        ValueError, match=r"as in the mom.* in its state; got shape \(2, 3\)."
+    ):
+        NAMED[name].update(grads, state)
+
+
+@pytest.mark.parametrize("updates, message", MISMATCHES.values(), ids=MISMATCHES)
+def test_updates_match_params(updates, message):
+    with pytest.raises(ValueError, match=f"^apply_updates needs updates {message}$"):
+        optim.apply_updates(PARAMS, updates)
+
+
+@each_optimizer
+def test_leaves_are_floating_point(optimizer):
+    params = {"ids": jnp.arange(3)}
+    with pytest.raises(
+        TypeError,
+        match=r"needs (gradients|leaves|params) of a floating-point dtype; "
+        r"got int64 at \['ids'\].$",
+    ):
+        optimizer.update(params, optimizer.init(params), params)
+
+
+def test_integer_gradients_of_allow_int_are_refused():
+    grads = jax.grad(lambda i: 1.0, allow_int=True)(jnp.arange(3))
+    with pytest.raises(TypeError, match=r"got .*float0.* at the root"):
+        optim.sgd(0.1).update(grads, optim.sgd(0.1).init(jnp.ones(3)))
+
+
+def test_chain_needs_its_own_state():
+    optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.sgd(0.1))
+    with pytest.raises(
+        ValueError,
+        match=r"^chain needs a state of 2 entries, one for each optimizer; got 1.$",
+    ):
+        optimizer.update(jnp.ones(2), (optim.ClipState(),))

@@ -1,0 +1,114 @@
+"""Optimizers against PyTorch's, step for step in float64."""
+
+import jax
+import numpy as np
+import pytest
+
+from funcnn import optim
+
+torch = pytest.importorskip("torch")
+
+SHAPES = {"stem": {"weight": (3, 4), "bias": (4,)}, "head": (2, 1, 3)}
+DECAY = 0.1
+
+
+def draw(rng):
+    return jax.tree.map(rng.standard_normal, SHAPES, is_leaf=lambda a: isinstance(a, tuple))
+
+
+def run(optimizer, steps=50):
+    rng = np.random.default_rng(0)
+    params = draw(rng)
+    state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
+    trajectory = []
+    for _ in range(steps):
+        updates, state = update(draw(rng), state, params)
+        params = optim.apply_updates(params, updates)
+        trajectory.append(jax.tree.leaves(params))
+    return trajectory
+
+
+def run_torch(make, limit=None, steps=50):
+    rng = np.random.default_rng(0)
+    params = [torch.tensor(a) for a in jax.tree.leaves(draw(rng))]
+    optimizer = make(params)
+    trajectory = []
+    for _ in range(steps):
+        for p, g in zip(params, jax.tree.leaves(draw(rng)), strict=True):
+            p.grad = torch.tensor(g)
+        if limit is not None:
+            clip(params, limit)
+        optimizer.step()
+        trajectory.append([p.numpy().copy() for p in params])
+    return trajectory
+
+
+def clip(params, limit):
+    """PyTorch multiplies by limit / (norm + 1e-6): make up for the 1e-6."""
+    norm = torch.nn.utils.get_total_norm([p.grad for p in params])
+    torch.nn.utils.clip_grad_norm_(params, limit * (norm + 1e-6) / norm)
+
+
+def l2(optimizer):
+    return optim.chain(optim.add_decayed_weights(DECAY), optimizer)
+
+
+def sgd(**arguments):
+    return lambda params: torch.optim.SGD(params, lr=0.1, **arguments)
+
+
+def adam(**arguments):
+    return lambda params: torch.optim.Adam(params, lr=0.1, **arguments)
+
+
+def adamw(**arguments):
+    return lambda params: torch.optim.AdamW(params, lr=0.1, **arguments)
+
+
+PAIRS = {
+    "sgd": (optim.sgd(0.1), sgd()),
+    "momentum": (optim.sgd(0.1, 0.9), sgd(momentum=0.9)),
+    "nesterov": (optim.sgd(0.1, 0.9, True), sgd(momentum=0.9, nesterov=True)),
+    "sgd with L2": (l2(optim.sgd(0.1)), sgd(weight_decay=DECAY)),
+    "nesterov with L2": (
+        l2(optim.sgd(0.1, 0.9, True)),
+        sgd(momentum=0.9, nesterov=True, weight_decay=DECAY),
+    ),
+    "adam": (optim.adam(0.1), adam()),
+    "adam, all arguments": (
+        optim.adam(0.1, 0.8, 0.99, 1e-3),
+        adam(betas=(0.8, 0.99), eps=1e-3),
+    ),
+    "adam with L2": (l2(optim.adam(0.1)), adam(weight_decay=DECAY)),
+    "adamw": (optim.adamw(0.1, weight_decay=DECAY), adamw(weight_decay=DECAY)),
+}
+
+
+def assert_close(got, want):
+    for g, w in zip(got, want, strict=True):
+        for a, b in zip(g, w, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("ours, theirs", PAIRS.values(), ids=PAIRS)
+def test_equals_torch_step_for_step(ours, theirs):
+    assert_close(run(ours), run_torch(theirs))
+
+
+@pytest.mark.parametrize("ours, theirs", PAIRS.values(), ids=PAIRS)
+def test_clipped_equals_torch_step_for_step(ours, theirs):
+    """Norms here are about 4.3: some steps are clipped, others are not."""
+    clipped = optim.chain(optim.clip_by_global_norm(4.5), ours)
+    assert_close(run(clipped), run_torch(theirs, limit=4.5))
+
+
+def test_some_steps_are_clipped_and_others_are_not():
+    rng = np.random.default_rng(0)
+    norms = [float(optim.global_norm(draw(rng))) for _ in range(51)][1:]
+    assert min(norms) < 4.5 < max(norms)
+
+
+def test_the_comparison_catches_a_planted_fault():
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_close(run(optim.adam(0.1, eps=1.0001e-8)), run_torch(adam()))
