@@ -202,7 +202,27 @@ def test_bfloat16_follows_float64(optimizer):
         jax.tree.leaves(low_updates), jax.tree.leaves(high_updates), strict=True
     ):
         assert a.dtype == jnp.bfloat16
-        np.testing.assert_allclose(a.astype(jnp.float64), b, rtol=2**-6)
+        np.testing.assert_allclose(a.astype(jnp.float64), b, rtol=2**-7)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [optim.sgd(0.1), optim.sgd(0.1, 0.9, True), optim.add_decayed_weights(0.3)],
+)
+def test_bfloat16_rounds_once(optimizer):
+    rng = np.random.default_rng(0)
+    low = {name: jnp.asarray(rng.standard_normal(200), jnp.bfloat16) for name in "gw"}
+    high = {name: a.astype(jnp.float64) for name, a in low.items()}
+    got, want = (
+        optimizer.update(t["g"], optimizer.init(t["w"]), t["w"])[0] for t in (low, high)
+    )
+    np.testing.assert_allclose(got.astype(jnp.float64), want, rtol=2**-8)
+
+
+def test_float16_keeps_eps():
+    """1e-8 is 0 in float16, and a gradient of 0 would give 0 / 0."""
+    optimizer, w = optim.adam(0.1), jnp.zeros(3, jnp.float16)
+    np.testing.assert_array_equal(optimizer.update(w, optimizer.init(w))[0], w)
 
 
 @each_optimizer

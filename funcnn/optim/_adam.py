@@ -16,7 +16,8 @@ AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101).
 **Hard points.** $1 - \beta^t$ cancels for $\beta$ near 1 and small $t$: in float32,
 $1 - 0.999$ has four digits left. We compute it as $-{\rm expm1}(t \log \beta)$. The
 moments have the params' dtypes. In bfloat16, whose numbers are 0.4% apart, $\nu$ cannot
-follow a $\beta_2$ of 0.999: keep the params in float32, or lower $\beta_2$.
+follow a $\beta_2$ of 0.999, and in float16 it is 0 for gradients below 5e-3, which then
+are divided by $\epsilon$: keep the params in float32 there.
 """
 
 import math
