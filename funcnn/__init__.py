@@ -5,6 +5,10 @@ hand; `layers` are `init`/`apply` pairs over them; `losses` are scalar; `optim`
 and `train` are pure state transitions; `verify` proves gradients, ours and yours.
 """
 
+from funcnn import layers as layers
+from funcnn import losses as losses
 from funcnn import ops as ops
+from funcnn import optim as optim
+from funcnn import train as train
 
 __version__ = "0.1.0"

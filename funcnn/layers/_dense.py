@@ -1,0 +1,55 @@
+"""The fully connected layer."""
+
+from collections.abc import Callable
+
+import jax
+from jax.nn import initializers
+
+from funcnn import ops
+from funcnn._checks import integer
+from funcnn.layers._common import check_params, one_input, param_dtype
+from funcnn.layers._layer import Layer
+
+GLOROT_NORMAL = initializers.glorot_normal()
+
+
+def Dense(
+    features: int,
+    *,
+    use_bias: bool = True,
+    weight_init: Callable = GLOROT_NORMAL,
+    bias_init: Callable = initializers.zeros,
+) -> Layer:
+    """Affine map of the last axis, `(..., in_features)` to `(..., features)`.
+
+    Params: `weight` of shape `(in_features, features)` and, unless `use_bias=False`,
+    `bias` of shape `(features,)`.
+
+    Args:
+        features: length of the output's last axis.
+        use_bias: whether to add a bias.
+        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`.
+        bias_init: likewise.
+
+    Raises:
+        TypeError: if `features` is not an integer.
+        ValueError: if it is not positive.
+    """
+    features = integer("Dense", "features", features, minimum=1)
+    names = ("weight", "bias") if use_bias else ("weight",)
+
+    def init(key, shape):
+        x = one_input("Dense", shape, "(..., in_features)")
+        dtype = param_dtype(x)
+        weight_key, bias_key = jax.random.split(key)
+        params = {"weight": weight_init(weight_key, (x.shape[-1], features), dtype)}
+        if use_bias:
+            params["bias"] = bias_init(bias_key, (features,), dtype)
+        return params
+
+    def apply(params, x, *, key=None):
+        del key  # Dense is deterministic
+        check_params("Dense", params, *names)
+        return ops.dense(x, params["weight"], params.get("bias"))
+
+    return Layer(init, apply)

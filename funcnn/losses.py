@@ -1,0 +1,102 @@
+"""Scalar losses: means of the ops over all examples, and accuracy.
+
+The mean over an empty batch is 0, with gradients of 0, so that a batch which happens to
+hold nothing leaves no NaN in the params.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from funcnn import ops
+from funcnn._checks import as_labels, float_arrays
+
+
+def softmax_cross_entropy(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+) -> jax.Array:
+    """Mean cross entropy between labels and the softmax of logits.
+
+    Args:
+        logits: shape `(..., C)`.
+        labels: integers of shape `(...)`, or probabilities of shape `(..., C)`.
+        label_smoothing: share in [0, 1] of each label spread evenly over all classes.
+        z_loss: weight, at least 0, of the squared logarithm of the normaliser.
+
+    Returns:
+        Shape `()`, in nats, in at least float32.
+
+    Raises:
+        TypeError: if an array has the wrong kind of dtype.
+        ValueError: if the shapes do not fit or a number is out of range.
+    """
+    return mean(ops.softmax_cross_entropy(logits, labels, label_smoothing, z_loss))
+
+
+def cross_entropy(probs: jax.Array, labels: jax.Array, *, eps: float = 1e-10) -> jax.Array:
+    """Mean cross entropy between labels and probabilities.
+
+    For a model that ends in a softmax already; `softmax_cross_entropy` is the better
+    one where there is a choice.
+
+    Args:
+        probs: shape `(..., C)`, not negative.
+        labels: integers of shape `(...)`, or probabilities of shape `(..., C)`.
+        eps: added to each probability, at least 0.
+
+    Returns:
+        Shape `()`, in nats, in at least float32.
+
+    Raises:
+        TypeError: if an array has the wrong kind of dtype.
+        ValueError: if the shapes do not fit or `eps` is negative.
+    """
+    return mean(ops.cross_entropy(probs, labels, eps))
+
+
+def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean squared difference, over all elements.
+
+    Args:
+        prediction: any shape.
+        target: the same shape.
+
+    Returns:
+        Shape `()`, in at least float32.
+
+    Raises:
+        TypeError: if an argument is not a floating-point array.
+        ValueError: if the shapes differ.
+    """
+    return mean(ops.mse(prediction, target))
+
+
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """Share of examples whose largest logit is the label's: a metric, not a loss.
+
+    Args:
+        logits: shape `(..., C)`; probabilities will do. Of equal ones the first counts.
+        labels: integers of shape `(...)`, or probabilities of shape `(..., C)`, of which
+            the largest counts.
+
+    Returns:
+        Shape `()`, float32.
+
+    Raises:
+        TypeError: if an array has the wrong kind of dtype.
+        ValueError: if the shapes do not fit.
+    """
+    (logits,) = float_arrays("accuracy", logits=logits)
+    labels = as_labels("accuracy", "logits", logits, labels)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        labels = labels.argmax(-1)
+    best = logits.argmax(-1)
+    return mean((best == labels.astype(best.dtype)).astype(jnp.float32))
+
+
+def mean(values):
+    """The mean over everything, 0 of nothing."""
+    return values.sum() / max(values.size, 1)
