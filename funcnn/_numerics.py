@@ -62,13 +62,17 @@ def unbroadcast(cotangent, shape):
     return summed.reshape(shape)
 
 
-def log_sum_exp(x, axis):
-    """`log(sum(exp(x)))` along `axis`, kept; -inf for a row of nothing else, never NaN."""
+def log_normalizer(x, axis):
+    """The largest element and `log(sum(exp(x - largest)))` along `axis`, both kept.
+
+    Their sum is the log-sum-exp; rounded into one number it would lose the digits by
+    which large elements differ. For a row of nothing but -inf both are 0, so that
+    `exp(x - top - log_sum)` is 0 and never NaN.
+    """
     top = jnp.max(x, axis, keepdims=True, initial=-jnp.inf)
     top = jax.lax.stop_gradient(jnp.where(jnp.isfinite(top), top, 0))
     total = jnp.exp(x - top).sum(axis, keepdims=True)
-    masked = total == 0
-    return jnp.where(masked, -jnp.inf, top + jnp.log(jnp.where(masked, 1, total)))
+    return top, jnp.log(jnp.where(total == 0, 1, total))
 
 
 def probabilities(labels, scores):

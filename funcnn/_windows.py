@@ -28,6 +28,27 @@ class Windows(NamedTuple):
     dilation: tuple[int, ...]
     out: tuple[int, ...]
 
+    def along(self, axis):
+        """The part of the geometry on one spatial axis, those behind it being done.
+
+        A box is a product of intervals: sums and maxima over it can be taken one axis
+        after another, from the last to the first, with fewer taps.
+        """
+
+        def only(mine, rest):
+            return tuple(mine[i] if i == axis else rest for i in range(len(mine)))
+
+        size = self.size[: axis + 1] + self.out[axis + 1 :]
+        out = self.size[:axis] + self.out[axis:]
+        return Windows(
+            size,
+            only(self.kernel, 1),
+            only(self.stride, 1),
+            only(self.padding, (0, 0)),
+            only(self.dilation, 1),
+            out,
+        )
+
     def offsets(self):
         """Each tap's first index in the padded input, in row-major order."""
         axes = zip(self.kernel, self.dilation, strict=True)

@@ -11,6 +11,9 @@ shares to the elements of its window:
 
 $$\bar x[n, p, c] = \frac 1K \sum_{(i, k):\ s i + k - l = p} \bar y[n, i, c].$$
 
+Both sums run over a box, which is a product of intervals: they are taken along one axis
+after another.
+
 **Residuals.** None. Only the shape and dtype of $x$ are remembered.
 """
 
@@ -48,15 +51,19 @@ def avg_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
 def avg_pool_fwd(x, window, stride, padding):
     (x,) = float_arrays("avg_pool", x=x)
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
-    total, *taps = take_taps(upcast(x), w)
-    y = sum(taps, start=total) / window_size(w)
-    return y.astype(x.dtype), Like.of(x)
+    y = upcast(x)
+    for axis in reversed(range(len(w.size))):
+        total, *taps = take_taps(y, w.along(axis))
+        y = sum(taps, start=total)
+    return (y / window_size(w)).astype(x.dtype), Like.of(x)
 
 
 def avg_pool_bwd(window, stride, padding, x, dy):
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
-    share = upcast(dy) / window_size(w)
-    return (put_taps([share] * window_size(w), w).astype(x.dtype),)
+    dx = upcast(dy) / window_size(w)
+    for axis in range(len(w.size)):
+        dx = put_taps([dx] * w.kernel[axis], w.along(axis))
+    return (dx.astype(x.dtype),)
 
 
 avg_pool.defvjp(avg_pool_fwd, avg_pool_bwd)

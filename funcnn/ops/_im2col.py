@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
 from funcnn._numerics import Like, upcast
-from funcnn._windows import put_taps, spatial_rank, take_taps, windows
+from funcnn._windows import put_taps, spatial_rank, take_taps, window_size, windows
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
@@ -56,7 +56,7 @@ def im2col_fwd(x, kernel_size, stride, padding, dilation):
 
 def im2col_bwd(kernel_size, stride, padding, dilation, x, dy):
     w = windows("im2col", x.shape[1:-1], kernel_size, stride, padding, dilation)
-    taps = jnp.split(upcast(dy), len(w.offsets()), axis=-1)
+    taps = jnp.split(upcast(dy), window_size(w), axis=-1)
     return (put_taps(taps, w).astype(x.dtype),)
 
 
@@ -75,7 +75,7 @@ def im2col_reference(x, kernel_size, stride=1, padding="SAME", dilation=1):
         shape = [1] * (2 * rank)
         shape[axis], shape[rank + axis] = w.out[axis], w.kernel[axis]
         index.append(reads.reshape(shape))
-    return x[:, *index].reshape(x.shape[0], *w.out, -1)
+    return x[:, *index].reshape(x.shape[0], *w.out, window_size(w) * x.shape[-1])
 
 
 def im2col_cases(rng):

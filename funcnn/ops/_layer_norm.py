@@ -18,8 +18,11 @@ $$\bar x = r\,(g - \langle g \rangle - \hat x\,\langle \hat x \odot g \rangle), 
 \bar\gamma = \textstyle\sum_{\rm rows} \bar y \odot \hat x, \qquad
 \bar\beta = \textstyle\sum_{\rm rows} \bar y.$$
 
-**Residuals.** $x, \gamma, \mu, r$, and $\beta$ for its dtype. We recompute $\hat x$ from
-$\mu$ and $r$, which are $d$ times smaller.
+The rounded $\mu$ leaves a rest $\langle x - \mu \rangle$ that is not quite 0; it is taken
+off too, or a constant row far from 0 would come out as rounding error times $r$.
+
+**Residuals.** $x, \gamma, \mu$, the rest, $r$, and $\beta$ for its dtype. We recompute
+$\hat x$ from numbers that are $d$ times smaller than it.
 
 **Hard points.** A constant row has variance 0 and $r = \epsilon^{-1/2}$: it maps to
 $\beta$, with a finite gradient as long as $\epsilon > 0$. With one feature every row is
@@ -69,16 +72,18 @@ def layer_norm_fwd(x, scale, offset, eps):
         )
     xf, gamma, beta = upcast(x), upcast(scale), upcast(offset)
     mu = mean(xf)
-    r = jax.lax.rsqrt(mean((xf - mu) ** 2) + eps)
-    y = gamma.astype(xf.dtype) * (xf - mu) * r + beta.astype(xf.dtype)
-    return y.astype(x.dtype), (x, scale, offset, mu, r)
+    rest = mean(xf - mu)
+    centred = (xf - mu) - rest
+    r = jax.lax.rsqrt(mean(centred**2) + eps)
+    y = gamma.astype(xf.dtype) * centred * r + beta.astype(xf.dtype)
+    return y.astype(x.dtype), (x, scale, offset, mu, rest, r)
 
 
 def layer_norm_bwd(eps, residuals, dy):
     del eps  # it acts through r
-    x, scale, offset, mu, r = residuals
+    x, scale, offset, mu, rest, r = residuals
     xf, dyf = upcast(x), upcast(dy)
-    xhat = (xf - mu) * r
+    xhat = ((xf - mu) - rest) * r
     g = scale.astype(xf.dtype) * dyf
     dx = r * (g - mean(g) - xhat * mean(xhat * g))
     dscale, doffset = (dyf * xhat).sum(rows(x)), dyf.sum(rows(x))

@@ -4,7 +4,10 @@ r"""Logarithm of softmax over one axis.
 the sum of exponentials,
 
 $$y_i = x_i - \operatorname{lse}(x), \qquad
-\operatorname{lse}(x) = m + \log \sum_j e^{x_j - m}.$$
+\operatorname{lse}(x) = m + \log \sum_j e^{x_j - m},$$
+
+computed as $(x_i - m) - \log \sum_j e^{x_j - m}$, which keeps the digits by which large
+elements differ.
 
 **Backward.** The derivative of $\operatorname{lse}$ is softmax, $p = e^y$, so
 $\dot y_i = \dot x_i - \sum_j p_j\,\dot x_j$, whose transpose is
@@ -24,7 +27,7 @@ import jax.numpy as jnp
 
 from funcnn._checks import axis as checked_axis
 from funcnn._checks import float_arrays
-from funcnn._numerics import log_sum_exp, upcast
+from funcnn._numerics import log_normalizer, upcast
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -49,8 +52,8 @@ def log_softmax_fwd(x, axis):
     (x,) = float_arrays("log_softmax", x=x)
     axis = checked_axis("log_softmax", axis, x)
     xf = upcast(x)
-    lse = log_sum_exp(xf, axis)
-    y = (xf - jnp.where(lse == -jnp.inf, 0, lse)).astype(x.dtype)
+    top, log_sum = log_normalizer(xf, axis)
+    y = (xf - top - log_sum).astype(x.dtype)
     return y, y
 
 

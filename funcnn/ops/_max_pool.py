@@ -13,8 +13,10 @@ $$\bar x[n, p, c] = \sum_{(i, k):\ s i + k - l = p} [k = k^*(n, i, c)]\ \bar y[n
 **Ties.** The first maximum of the window in row-major order wins and gets the whole
 cotangent, a valid subgradient (as in PyTorch).
 
-**Residuals.** $k^*$ as one small integer per output, and the shape and dtype of $x$: the
-input itself need not be kept.
+**Residuals.** $k^*$ and the shape and dtype of $x$: the input itself need not be kept. A
+window is a product of intervals, so the maximum is taken along one axis after another,
+from the last to the first, and $k^*$ is kept as one small integer per axis and element:
+the first maximum of the first row that holds it.
 """
 
 from functools import partial
@@ -51,21 +53,32 @@ def max_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
 def max_pool_fwd(x, window, stride, padding):
     (x,) = float_arrays("max_pool", x=x)
     w = pool_windows("max_pool", x.shape, window, stride, padding)
-    y, *taps = take_taps(x, w, fill=-jnp.inf)
-    winner = jnp.zeros(y.shape, jnp.int8 if len(taps) < 128 else jnp.int32)
-    for k, tap in enumerate(taps, start=1):
-        higher = (tap > y) | jnp.isnan(tap)
-        y = jnp.where(higher, tap, y)
-        winner = jnp.where(higher, jnp.asarray(k, winner.dtype), winner)
-    return y, (winner, Like.of(x))
+    y, winners = x, []
+    for axis in reversed(range(len(w.size))):
+        y, winner = first_largest(take_taps(y, w.along(axis), fill=-jnp.inf))
+        winners.append(winner)
+    return y, (winners, Like.of(x))
 
 
 def max_pool_bwd(window, stride, padding, residuals, dy):
-    winner, x = residuals
+    winners, x = residuals
     w = pool_windows("max_pool", x.shape, window, stride, padding)
-    dyf = upcast(dy)
-    taps = [jnp.where(winner == k, dyf, 0) for k in range(len(w.offsets()))]
-    return (put_taps(taps, w).astype(x.dtype),)
+    dx = upcast(dy)
+    for axis, winner in enumerate(reversed(winners)):
+        taps = [jnp.where(winner == k, dx, 0) for k in range(w.kernel[axis])]
+        dx = put_taps(taps, w.along(axis))
+    return (dx.astype(x.dtype),)
+
+
+def first_largest(taps):
+    """The elementwise maximum of taps, and which of them holds it first."""
+    y, *others = taps
+    winner = jnp.zeros(y.shape, jnp.int8 if len(taps) < 128 else jnp.int32)
+    for k, tap in enumerate(others, start=1):
+        higher = (tap > y) | jnp.isnan(tap)
+        y = jnp.where(higher, tap, y)
+        winner = jnp.where(higher, jnp.asarray(k, winner.dtype), winner)
+    return y, winner
 
 
 max_pool.defvjp(max_pool_fwd, max_pool_bwd)

@@ -7,7 +7,7 @@ r"""Logistic sigmoid.
 $$\bar x = y\,(1 - y)\,\bar y.$$
 
 **Residuals.** $y$ alone: the derivative needs nothing else, and the next layer keeps $y$ as
-its own input anyway.
+its own input anyway. The price: where $y$ has rounded to its limit, the derivative is 0.
 
 **Limits.** At $\pm\infty$ the values are 1 and 0 and the derivatives 0.
 """

@@ -20,10 +20,11 @@ and, $\ell$ being a number for each row, the pullback reads off the coefficients
 $$\bar x = \bar\ell\,\big( (\textstyle\sum_j t'_j + 2 \zeta \operatorname{lse})\,p - t'
 \big), \qquad \bar t = \bar\ell\,(1 - \alpha)\,(\operatorname{lse} - x).$$
 
-**Residuals.** $x$, the labels (both inputs) and one $\operatorname{lse}$ a row:
-$p = e^{x - \operatorname{lse}}$ is made again.
+**Residuals.** $x$, the labels (both inputs), and two numbers a row, the largest logit $m$
+and $\log \sum_j e^{x_j - m}$: $p$ is made again. Their sum, $\operatorname{lse}$, would
+lose the digits by which large logits differ.
 
-**Hard points.** Logits of $\pm 10^4$ lose nothing. A class with logit $-\infty$ and label 0
+**Hard points.** Logits of $\pm 10^4$ and more keep their digits. A class with logit $-\infty$ and label 0
 adds nothing to the loss or to any cotangent; with a positive label the loss is $\infty$.
 Integer labels outside $[0, C)$ give NaN, the only honest answer once traced.
 """
@@ -34,7 +35,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import as_labels, float_arrays, number
-from funcnn._numerics import log_sum_exp, probabilities, upcast
+from funcnn._numerics import log_normalizer, probabilities, upcast
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -69,24 +70,24 @@ def softmax_cross_entropy_fwd(logits, labels, label_smoothing, z_loss):
     number("softmax_cross_entropy", "label_smoothing", label_smoothing, low=0.0, high=1.0)
     number("softmax_cross_entropy", "z_loss", z_loss, low=0.0)
     x = upcast(logits)
-    lse = log_sum_exp(x, -1)
-    lse = jnp.where(lse == -jnp.inf, 0, lse)  # a row of -inf has p = 0, as in softmax
-    t = smooth(probabilities(labels, x), label_smoothing)
-    terms = jnp.where(absent(x, t), 0, t * (lse - x))
-    loss = terms.sum(-1) + z_loss * (lse**2)[..., 0]
-    return loss, (logits, labels, lse)
+    top, log_sum = log_normalizer(x, -1)
+    t, absent = targets(labels, x, label_smoothing)
+    terms = jnp.where(absent, 0, t * (log_sum - (x - top)))
+    loss = terms.sum(-1) + z_loss * ((top + log_sum) ** 2)[..., 0]
+    return loss, (logits, labels, top, log_sum)
 
 
 def softmax_cross_entropy_bwd(label_smoothing, z_loss, residuals, dy):
-    logits, labels, lse = residuals
+    logits, labels, top, log_sum = residuals
     x = upcast(logits)
-    t = smooth(probabilities(labels, x), label_smoothing)
+    t, absent = targets(labels, x, label_smoothing)
     dy = dy[..., None]
-    p = jnp.exp(x - lse)
-    dlogits = dy * ((t.sum(-1, keepdims=True) + 2 * z_loss * lse) * p - t)
+    log_p = (x - top) - log_sum
+    slope = t.sum(-1, keepdims=True) + 2 * z_loss * (top + log_sum)
+    dlogits = dy * (slope * jnp.exp(log_p) - t)
     dlabels = None
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        dt = jnp.where(absent(x, t), 0, dy * (1 - label_smoothing) * (lse - x))
+        dt = jnp.where(absent, 0, -dy * (1 - label_smoothing) * log_p)
         dlabels = dt.astype(labels.dtype)
     return dlogits.astype(logits.dtype), dlabels
 
@@ -94,12 +95,12 @@ def softmax_cross_entropy_bwd(label_smoothing, z_loss, residuals, dy):
 softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
 
 
-def smooth(t, label_smoothing):
-    return (1 - label_smoothing) * t + label_smoothing / t.shape[-1]
-
-
-def absent(x, t):
-    return (x == -jnp.inf) & (t == 0)
+def targets(labels, x, label_smoothing):
+    """Smoothed labels, and which classes are absent: no logit and no label."""
+    t = probabilities(labels, x)
+    t = (1 - label_smoothing) * t + label_smoothing / t.shape[-1]
+    absent = (x == -jnp.inf) & (t == 0)
+    return jnp.where(absent, 0, t), absent
 
 
 def softmax_cross_entropy_reference(logits, labels, label_smoothing=0.0, z_loss=0.0):
@@ -109,11 +110,11 @@ def softmax_cross_entropy_reference(logits, labels, label_smoothing=0.0, z_loss=
         labels = jnp.eye(classes)[labels]
     t = (1 - label_smoothing) * labels + label_smoothing / classes
     top = jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-    log_z = top + jnp.log(jnp.exp(logits - top).sum(-1, keepdims=True))
+    log_sum = jnp.log(jnp.exp(logits - top).sum(-1, keepdims=True))
     left_out = (logits == -jnp.inf) & (t == 0)
-    surprise = log_z - jnp.where(left_out, 0, logits)
+    surprise = log_sum - jnp.where(left_out, 0, logits - top)
     loss = jnp.where(left_out, 0, t * surprise).sum(-1)
-    return loss + z_loss * log_z[..., 0] ** 2
+    return loss + z_loss * (top + log_sum)[..., 0] ** 2
 
 
 def softmax_cross_entropy_cases(rng):

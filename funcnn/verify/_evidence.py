@@ -1,0 +1,138 @@
+"""The numbers that claims are about: what a function computes in every way it is run."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn.verify._differences import directions, slopes
+from funcnn.verify._subject import Op, cotangents, problem, pullback
+
+# Each program runs once on tiny arrays: compile it fast rather than well.
+jit = functools.partial(
+    jax.jit,
+    compiler_options={
+        "xla_backend_optimization_level": 0,
+        "xla_llvm_disable_expensive_passes": True,
+    },
+)
+
+
+class Evidence:
+    """One function, one set of arguments, and all numbers computed from them on demand.
+
+    `mine` and `reference` are dicts of lists of arrays, or of the exception raised.
+    """
+
+    def __init__(self, op: Op, args, seed: int = 0):
+        self.op = op
+        self.args = args
+        self.problem = problem(op.apply, args)
+        self.names = self.problem.names
+        self.seed = seed
+        if not self.names:
+            raise TypeError(f"{op.name} has no floating-point array in its arguments.")
+        self._reference = problem(op.reference, args).f
+        rng = np.random.default_rng(seed + 1)
+        leaves = list(map(jnp.asarray, self.problem.leaves))
+        self.dys = cotangents(self._reference, leaves, seed)
+        if not self.dys:
+            raise TypeError(f"{op.name} has no floating-point array in its output.")
+        along = [jnp.asarray(rng.standard_normal(a.shape), a.dtype) for a in leaves]
+        self._inputs = (leaves, self.dys, along)
+
+    @functools.cached_property
+    def mine(self):
+        """The function by itself, differentiated, and under each transformation."""
+        f = self.problem.f
+
+        def scanned(*rows):
+            return jax.lax.scan(lambda _, row: (None, f(*row)), None, rows)[1]
+
+        def batch(leaves, dys, _):
+            return jax.vmap(functools.partial(pullback, f))(leaves, dys)
+
+        single = {
+            "value": lambda leaves, dys, along: f(*leaves),
+            "forward": lambda leaves, dys, along: jax.vjp(f, *leaves)[0],
+            "vjp": lambda leaves, dys, along: pullback(f, leaves, dys),
+            "remat": lambda leaves, dys, along: pullback(jax.checkpoint(f), leaves, dys),
+            **_second_order(f),
+        }
+        double = {
+            "vmap": batch,
+            "scan": lambda leaves, dys, _: pullback(scanned, leaves, dys),
+        }
+        pairs = jax.tree.map(lambda *pair: jnp.stack(pair), *self._two())
+        pieces = {k: (g, self._inputs) for k, g in single.items()}
+        return _run(pieces | {k: (g, pairs) for k, g in double.items()})
+
+    @functools.cached_property
+    def reference(self):
+        """The reference on the same inputs, and on the pairs one at a time."""
+        r = self._reference
+        pieces = {
+            "value": lambda leaves, dys, along: r(*leaves),
+            "vjp": lambda leaves, dys, along: pullback(r, leaves, dys),
+            **_second_order(r),
+        }
+        compiled = jit(lambda inputs: {k: g(*inputs) for k, g in pieces.items()})
+        first, second = (compiled(inputs) for inputs in self._two())
+        each = [jnp.stack(pair) for pair in zip(first["vjp"], second["vjp"], strict=True)]
+        return (
+            first
+            | {"forward": first["value"], "remat": first["vjp"]}
+            | {
+                "vmap": each,
+                "scan": each,
+            }
+        )
+
+    @functools.cached_property
+    def differences(self):
+        """Directions, the pullback's product with each, and the function's slope there.
+
+        The cotangents are positive, so that a convex function's kinks stay convex, and
+        zero for infinite outputs, whose change no difference can tell.
+        """
+        leaves = self._inputs[0]
+        finite = map(jnp.isfinite, jit(self.problem.f)(*leaves))
+        dys = [1.5 + jnp.tanh(dy) for dy in self.dys]
+        dys = [jnp.where(ok, dy, 0) for ok, dy in zip(finite, dys, strict=True)]
+        d = directions(leaves, self.seed)
+        s = slopes(self.problem.f, leaves, dys, d, jit)
+        cts = jit(functools.partial(pullback, self.problem.f))(leaves, dys)
+        return d, d.products(cts), s
+
+    def _two(self):
+        """The inputs, and three quarters of them: in the domain if they are."""
+        return self._inputs, jax.tree.map(lambda a: 0.75 * a, self._inputs)
+
+
+def _second_order(f):
+    def first(leaves, dys):
+        return pullback(f, leaves, dys)
+
+    def reverse(leaves, dys, along):
+        return sum(jax.vjp(first, leaves, dys)[1](along), [])
+
+    def forward(leaves, dys, along):
+        return jax.jvp(lambda leaves: first(leaves, dys), (leaves,), (along,))[1]
+
+    return {"rev2": reverse, "fwd2": forward}
+
+
+def _run(pieces):
+    """Compile all pieces as one program; if that fails, each alone, to see which."""
+    try:
+        inputs = {k: inputs for k, (_, inputs) in pieces.items()}
+        return jit(lambda i: {k: g(*i[k]) for k, (g, _) in pieces.items()})(inputs)
+    except Exception:  # a rule may raise anything
+        found = {}
+        for k, (g, inputs) in pieces.items():
+            try:
+                found[k] = jit(g)(*inputs)
+            except Exception as error:
+                found[k] = error
+        return found
