@@ -24,9 +24,10 @@ $$\bar x = \bar\ell\,\big( (\textstyle\sum_j t'_j + 2 \zeta \operatorname{lse})\
 and $\log \sum_j e^{x_j - m}$: $p$ is made again. Their sum, $\operatorname{lse}$, would
 lose the digits by which large logits differ.
 
-**Hard points.** Logits of $\pm 10^4$ and more keep their digits. A class with logit $-\infty$ and label 0
-adds nothing to the loss or to any cotangent; with a positive label the loss is $\infty$.
-Integer labels outside $[0, C)$ give NaN, the only honest answer once traced.
+**Hard points.** Logits of $\pm 10^4$ and more keep their digits. A class with logit
+$-\infty$ and label 0 adds nothing to the loss or to any cotangent; with a positive label
+the loss is $\infty$. Integer labels outside $[0, C)$ give NaN, the only honest answer once
+traced.
 """
 
 from functools import partial
@@ -85,9 +86,10 @@ def softmax_cross_entropy_bwd(label_smoothing, z_loss, residuals, dy):
     log_p = (x - top) - log_sum
     slope = t.sum(-1, keepdims=True) + 2 * z_loss * (top + log_sum)
     dlogits = dy * (slope * jnp.exp(log_p) - t)
+    log_p = jnp.where(absent, 0, log_p)
     dlabels = None
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        dt = jnp.where(absent, 0, -dy * (1 - label_smoothing) * log_p)
+        dt = -dy * (1 - label_smoothing) * log_p
         dlabels = dt.astype(labels.dtype)
     return dlogits.astype(logits.dtype), dlabels
 

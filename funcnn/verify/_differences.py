@@ -45,7 +45,8 @@ def directions(leaves, seed, limit=128) -> Directions:
     out into `limit` blocks with random weights, so that a fault in one element shows.
     """
     rng = np.random.default_rng(seed)
-    block, weights, leaf, scale = [], [], [], []
+    block, weights, scale = [], [], []
+    leaf: list[int] = []
     for i, a in enumerate(np.asarray(leaf).ravel() for leaf in leaves):
         finite = np.isfinite(a)
         if a.size <= limit:
@@ -72,13 +73,18 @@ class Slopes(NamedTuple):
     high: np.ndarray
 
 
-def slopes(f, leaves, dys, d: Directions, jit=jax.jit) -> Slopes:
-    """Differentiate `sum(dy * y)` over the outputs of `f(*leaves)` along directions."""
+def slopes(f, leaves, dys, d: Directions, jit=jax.jit) -> tuple[np.ndarray, Slopes]:
+    """Differentiate `sum(dy * y)` over the outputs of `f(*leaves)` along directions.
+
+    Returns the slopes by the function's own pullback, and those by differences. Infinite
+    outputs, whose change no difference can tell, have no part in either.
+    """
     steps = 0.05 * d.scale * 2.0 ** -np.arange(RUNGS)[:, None]
 
     def changes(leaves, dys, grid):
         flat, unravel = ravel_pytree(leaves)
-        base = f(*leaves)
+        base, vjp = jax.vjp(f, *leaves)
+        dys = [jnp.where(jnp.isfinite(b), dy, 0) for b, dy in zip(base, dys, strict=True)]
 
         def change(point):
             h, row = point
@@ -88,11 +94,11 @@ def slopes(f, leaves, dys, d: Directions, jit=jax.jit) -> Slopes:
             apart = [jnp.where(m == b, 0, m - b) for m, b in zip(moved, base, strict=True)]
             return sum(jnp.vdot(dy, a) for dy, a in zip(dys, apart, strict=True))
 
-        return jax.lax.map(change, grid)
+        return vjp(dys), jax.lax.map(change, grid)
 
     rows = np.broadcast_to(np.arange(len(d.leaf)), (2, *steps.shape))
     grid = (np.stack([steps, -steps]).ravel(), rows.ravel())
-    found = jit(changes)(leaves, dys, grid)
+    cts, found = jit(changes)(leaves, dys, grid)
     right, left = np.asarray(found).reshape(2, *steps.shape) / np.stack([steps, -steps])
     with np.errstate(invalid="ignore"):
         central = (right + left) / 2
@@ -100,7 +106,7 @@ def slopes(f, leaves, dys, d: Directions, jit=jax.jit) -> Slopes:
         left, left_error = _steadiest(2 * left[1:] - left[:-1])
         right, right_error = _steadiest(2 * right[1:] - right[:-1])
     slack = left_error + right_error
-    return Slopes(
+    return d.products(cts), Slopes(
         middle, error, np.minimum(left, right) - slack, np.maximum(left, right) + slack
     )
 

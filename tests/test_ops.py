@@ -1,0 +1,128 @@
+"""Every claim about every op, on every case that its file declares."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from funcnn import ops, verify
+
+OPS = verify.discover()
+CASES = [
+    pytest.param(op, case, args, id=f"{op.name}: {case}")
+    for op in OPS
+    for case, args in op.cases(np.random.default_rng(0)).items()
+]
+
+
+@pytest.mark.parametrize("op, case, args", CASES)
+def test_every_claim_holds(op, case, args):
+    rows = verify.judge(op, case, args)
+    assert [row.claim for row in rows] == list(verify.CLAIMS)
+    verify.Report(op.name, tuple(rows)).raise_if_failed()
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_every_op_is_exported_and_has_its_derivation(op):
+    module = __import__(op.apply.__module__, fromlist=["x"])
+    assert getattr(ops, op.name, None) is op.apply
+    for part in ("**Forward.**", "**Backward.**", "**Residuals.**"):
+        assert part in module.__doc__
+    for section in ("Raises:", "shape"):
+        assert section in op.apply.__doc__
+
+
+def test_one_op_a_file():
+    assert sorted(op.name for op in OPS) == sorted(
+        name for name in vars(ops) if not name.startswith("_")
+    )
+
+
+# --- faults planted in every rule -----------------------------------------------------
+
+
+def factor(ct):
+    return 1.001 * ct
+
+
+def sign(ct):
+    return -ct
+
+
+def dropped(ct):
+    return 0 * ct
+
+
+def one_element(ct):
+    at = np.unravel_index(ct.size // 2, ct.shape)
+    return ct.at[at].add(1e-3 * (1 + jnp.abs(ct).max()))
+
+
+def of_another_row(ct):
+    return jnp.roll(ct, 1)
+
+
+FAULTS = [factor, sign, dropped, one_element, of_another_row]
+
+
+def tampered(op, slot, fault):
+    """The op with a fault in the cotangent of one argument."""
+
+    @jax.custom_vjp
+    def same(a):
+        return a
+
+    same.defvjp(lambda a: (a, None), lambda _, ct: (fault(ct).astype(ct.dtype),))
+
+    def apply(*args):
+        args = list(args)
+        args[slot] = same(jnp.asarray(args[slot]))
+        return op.apply(*args)
+
+    return op._replace(apply=apply)
+
+
+def telling(op):
+    """A case on which every fault shows: all cotangents of several distinct numbers."""
+    for args in op.cases(np.random.default_rng(0)).values():
+        floats = [a for a in args if verify._subject.is_float(a)]
+        if floats and all(a.size > 1 and np.isfinite(a).all() for a in floats):
+            return args
+    raise AssertionError(f"{op.name} needs a case that can tell faults apart")
+
+
+PLANTED = [
+    pytest.param(op, slot, fault, id=f"{op.name}, argument {slot}, {fault.__name__}")
+    for op in OPS
+    for slot, a in enumerate(telling(op))
+    if verify._subject.is_float(a)
+    for fault in FAULTS
+]
+
+
+@pytest.mark.parametrize("op, slot, fault", PLANTED)
+def test_a_fault_in_the_rule_is_caught(op, slot, fault):
+    claims = {name: verify.CLAIMS[name] for name in ("vjp", "diff")}
+    rows = verify.judge(tampered(op, slot, fault), "", telling(op), claims=claims)
+    assert all(row.failure and "cotangent of" in row.failure for row in rows), rows
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_a_wrong_dtype_is_caught(op):
+    slot = next(i for i, a in enumerate(telling(op)) if verify._subject.is_float(a))
+
+    @jax.custom_vjp
+    def same(a):
+        return a
+
+    same.defvjp(lambda a: (a, None), lambda _, ct: (ct.astype(jnp.float32),))
+
+    def apply(*args):
+        args = list(args)
+        args[slot] = same(jnp.asarray(args[slot]))
+        return op.apply(*args)
+
+    claims = {"types": verify.CLAIMS["types"]}
+    (row,) = verify.judge(op._replace(apply=apply), "", telling(op), claims=claims)
+    assert "float32" in row.failure
+    assert "bfloat16" in row.failure
