@@ -10,5 +10,6 @@ from funcnn import losses as losses
 from funcnn import ops as ops
 from funcnn import optim as optim
 from funcnn import train as train
+from funcnn import verify as verify
 
 __version__ = "0.1.0"

@@ -225,12 +225,37 @@ def test_no_rule_is_a_failure():
     assert "runs no custom rule" in verify.check_vjp(jnp.sin, X).failures[0]
 
 
-def test_a_rule_that_raises_under_one_transformation_fails_only_there():
-    inner = rule(jnp.cos, lambda r, dy: (-jnp.sin(r[0]) * dy,))
-    f = rule(jnp.sin, lambda r, dy: (inner(r[0]) * dy,))
-    report = verify.check_vjp(f, X, name="sine")
-    assert {row.claim for row in report.rows if row.failure} == {"fwd2"}
-    assert "TypeError" in report.failures[0]
+def calls_itself(slope):
+    @jax.custom_vjp
+    def f(x):
+        return jnp.tanh(x)
+
+    def fwd(x):
+        y = f(x)
+        return y, y
+
+    f.defvjp(fwd, lambda y, dy: (slope(y) * dy,))
+    return f
+
+
+def test_a_forward_rule_may_call_its_function_though_jax_then_refuses_forward_mode():
+    f = calls_itself(lambda y: 1 - y**2)
+    assert verify.check_vjp(f, X).ok
+    op = verify.Op("f", f, jnp.tanh, None)
+    (failed,) = [row for row in verify.judge(op, "", (X,)) if row.failure]
+    assert failed.claim == "fwd2"
+    assert "raises TypeError: can't apply forward-mode" in failed.failure
+    wrong = verify.check_vjp(calls_itself(lambda y: jax.lax.stop_gradient(1 - y**2)), X)
+    assert {row.claim for row in wrong.rows if row.failure} == {"rev2", "fwd2"}
+
+
+def test_a_rule_that_raises_fails_by_name():
+    def bwd(r, dy):
+        raise RuntimeError("no such thing")
+
+    report = verify.check_vjp(rule(jnp.sin, bwd), X, name="sine")
+    assert not report.ok
+    assert "raises RuntimeError: no such thing" in report.failures[0]
 
 
 def test_kinks_allow_what_lies_between():

@@ -154,9 +154,9 @@ def agree(what, got, want, rtol=1e-10) -> float:
         off = np.where(got == want, 0.0, np.abs(got - want)) / scale
     off = np.where(np.isnan(off), np.inf, off)
     worst = np.unravel_index(off.argmax(), off.shape)
-    at = f"[{', '.join(map(str, worst))}]" if worst else ""
+    at = f"at [{', '.join(map(str, worst))}] " if worst else ""
     assert off[worst] <= rtol, (
-        f"{what} is off by {off[worst]:.1e} of its scale (allowed {rtol:.0e}): {at} it is "
+        f"{what} is off by {off[worst]:.1e} of its scale (allowed {rtol:.0e}): {at}it is "
         f"{got[worst]:.6g}, should be {want[worst]:.6g}."
     )
     return float(off[worst])

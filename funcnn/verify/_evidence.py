@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnn.verify._autodiff import autodiff
 from funcnn.verify._differences import directions, slopes
 from funcnn.verify._subject import Op, cotangents, problem, pullback
 
@@ -24,15 +25,18 @@ class Evidence:
     """One function, one set of arguments, and all numbers computed from them on demand.
 
     `mine` and `reference` are dicts of lists of arrays, or of the exception raised, by
-    the names of the claims they serve; naming some `claims` leaves out the rest.
+    the names of the claims they serve; naming some `claims` leaves out the rest. JAX
+    cannot take forward mode through a rule whose forward pass calls the function itself,
+    which many do: unless `literal`, that call is erased first.
     """
 
-    def __init__(self, op: Op, args, seed: int = 0, claims=()):
+    def __init__(self, op: Op, args, seed: int = 0, claims=(), literal=True):
         self.op = op
         self.args = args
         self.problem = problem(op.apply, args)
         self.names = self.problem.names
         self.seed = seed
+        self._literal = literal
         self._wanted = {*claims, "forward"} if claims else None
         if not self.names:
             raise TypeError(f"{op.name} has no floating-point array in its arguments.")
@@ -61,7 +65,7 @@ class Evidence:
             "forward": lambda leaves, dys, along: jax.vjp(f, *leaves)[0],
             "vjp": lambda leaves, dys, along: pullback(f, leaves, dys),
             "remat": lambda leaves, dys, along: pullback(jax.checkpoint(f), leaves, dys),
-            **_second_order(f),
+            **_second_order(f, self._literal),
         }
         double = {
             "vmap": batch,
@@ -113,7 +117,9 @@ class Evidence:
         return self._inputs, jax.tree.map(lambda a: 0.75 * a, self._inputs)
 
 
-def _second_order(f):
+def _second_order(f, literal=True):
+    """Derivatives of the pullback; unless `literal`, of one with no rule left in it."""
+
     def first(leaves, dys):
         return pullback(f, leaves, dys)
 
@@ -122,7 +128,8 @@ def _second_order(f):
         return [*to_leaves, *to_dys]
 
     def forward(leaves, dys, along):
-        return jax.jvp(lambda leaves: first(leaves, dys), (leaves,), (along,))[1]
+        once = first if literal else autodiff(first)
+        return jax.jvp(lambda leaves: once(leaves, dys), (leaves,), (along,))[1]
 
     return {"rev2": reverse, "fwd2": forward}
 
