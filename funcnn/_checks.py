@@ -6,15 +6,15 @@ import operator
 import jax.numpy as jnp
 
 
-def float_arrays(op, **arguments):
-    """Return the arguments as arrays, None kept.
+def float_arrays(op, *, optional=(), **arguments):
+    """Return the arguments as arrays; those named in `optional` may be None.
 
     Raises:
         TypeError: if one is not an array of floating-point numbers.
     """
     arrays = []
     for name, a in arguments.items():
-        if a is not None:
+        if a is not None or name not in optional:
             a = as_array(op, name, a)
             if not jnp.issubdtype(a.dtype, jnp.floating):
                 raise TypeError(

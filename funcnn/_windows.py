@@ -63,7 +63,7 @@ def windows(op, size, kernel, stride, padding, dilation=1) -> Windows:
         ValueError: if a number is out of range, or no window fits.
     """
     rank = len(size)
-    kernel = _per_axis(op, "window", kernel, rank)
+    kernel = _per_axis(op, "kernel_size", kernel, rank)
     stride = _per_axis(op, "stride", stride, rank)
     dilation = _per_axis(op, "dilation", dilation, rank)
     span = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
@@ -172,6 +172,7 @@ def pool_windows(op, shape, window, stride, padding) -> Windows:
         ValueError: as `windows`, and if a window could fall on padding alone.
     """
     spatial_rank(op, shape)
+    window = _per_axis(op, "window", window, len(shape) - 2)
     w = windows(op, shape[1:-1], window, window if stride is None else stride, padding)
     if any(max(pads) >= k for pads, k in zip(w.padding, w.kernel, strict=True)):
         raise ValueError(

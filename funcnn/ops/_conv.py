@@ -71,7 +71,9 @@ def conv(
 
 
 def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
-    x, weight, bias = float_arrays("conv", x=x, weight=weight, bias=bias)
+    x, weight, bias = float_arrays(
+        "conv", x=x, weight=weight, bias=bias, optional=("bias",)
+    )
     spatial_rank("conv", x.shape)
     groups = integer("conv", "groups", groups, minimum=1)
     channels = x.shape[-1]

@@ -42,7 +42,9 @@ def dense(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax
 
 
 def dense_fwd(x, weight, bias):
-    x, weight, bias = float_arrays("dense", x=x, weight=weight, bias=bias)
+    x, weight, bias = float_arrays(
+        "dense", x=x, weight=weight, bias=bias, optional=("bias",)
+    )
     if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
         needed = f"({x.shape[-1]}, n)" if x.ndim else "(m, n)"
         raise ValueError(

@@ -33,7 +33,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     Args:
         key: a key of `jax.random`.
         x: any shape.
-        rate: the share to drop, a number in [0, 1].
+        rate: the share to drop, a static number in [0, 1].
 
     Returns:
         The shape and dtype of `x`.
