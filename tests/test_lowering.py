@@ -1,0 +1,118 @@
+"""Models lower for every platform JAX has, also those that are not at hand."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import export
+
+from funcnn import layers, losses, optim, train
+
+PLATFORMS = ["cpu", "cuda", "rocm", "tpu"]
+
+
+class Recorder:
+    """The layers, and a record of which were used."""
+
+    def __init__(self):
+        self.used = set()
+
+    def __getattr__(self, name):
+        layer = getattr(layers, name)
+        self.used.add(name)
+        return layer
+
+
+L = Recorder()
+
+
+def cnn():
+    activations = [L.Relu(), L.LeakyRelu(), L.Elu(), L.Softplus(), L.Gelu()]
+    return L.Serial(
+        stem=L.Conv(8, 3, 2, padding=1),
+        pool=L.MaxPool(2, 1, "SAME"),
+        blocks=L.Serial(*(L.Residual(L.Conv(8, 3, groups=2), f) for f in activations)),
+        smooth=L.AvgPool(2),
+        norm=L.LayerNorm(),
+        drop=L.Dropout(0.5),
+        flat=L.GlobalAvgPool(),
+        head=L.Dense(10),
+    )
+
+
+def mlp():
+    return L.Serial(
+        L.Flatten(),
+        L.Dense(16),
+        L.Silu(),
+        L.Dense(16),
+        L.Tanh(),
+        L.Residual(L.LayerNorm(), L.Dense(16), L.Gelu(approximate=False)),
+        L.Dropout(0.1),
+        L.Lambda(jnp.cos),
+        L.Dense(16),
+        L.Sigmoid(),
+        L.LogSoftmax(),
+        L.Dense(10, use_bias=False),
+        L.Softmax(),
+    )
+
+
+def cnn_loss(model, params, batch, key):
+    logits = model.apply(params, batch[0], key=key)
+    metrics = {"accuracy": losses.accuracy(logits, batch[1])}
+    smooth = losses.softmax_cross_entropy(
+        logits, batch[1], label_smoothing=0.1, z_loss=1e-4
+    )
+    return smooth, metrics
+
+
+def mlp_loss(model, params, batch, key):
+    probs = model.apply(params, batch[0], key=key)
+    hot = jax.nn.one_hot(batch[1], 10, dtype=probs.dtype)
+    return losses.cross_entropy(probs, batch[1]) + losses.mse(probs, hot).astype(
+        jnp.float32
+    )
+
+
+MODELS = {"cnn": (cnn(), cnn_loss), "mlp": (mlp(), mlp_loss)}
+
+
+def batch(dtype):
+    return jax.ShapeDtypeStruct((4, 8, 8, 3), dtype), jax.ShapeDtypeStruct((4,), jnp.int32)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_lowers_everywhere(name, dtype):
+    model, loss = MODELS[name]
+    optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(1e-3))
+    key = jax.random.PRNGKey(0)  # exports of new-style keys are not for every version
+    start = lambda: train.init(key, model, optimizer, batch(dtype)[0])  # noqa: E731
+    state = jax.eval_shape(start)
+    step = train.make_step(lambda *args: loss(model, *args), optimizer)
+    exported = export.export(jax.jit(step), platforms=PLATFORMS)(state, batch(dtype))
+    assert exported.platforms == tuple(PLATFORMS)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_value_and_grad_lowers_everywhere(name):
+    model, loss = MODELS[name]
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), batch(jnp.float32)[0]))
+
+    def f(params, batch):
+        value = loss(model, params, batch, jax.random.key(1))
+        return value[0] if isinstance(value, tuple) else value
+
+    lowered = export.export(jax.jit(jax.value_and_grad(f)), platforms=PLATFORMS)
+    lowered(params, batch(jnp.float32))
+
+
+def test_every_layer_is_in_one_of_the_models():
+    public = {
+        name
+        for name, value in vars(layers).items()
+        if name[0].isupper() and inspect.isfunction(value)
+    }
+    assert public == L.used
