@@ -83,30 +83,54 @@ def batch(dtype):
     return jax.ShapeDtypeStruct((4, 8, 8, 3), dtype), jax.ShapeDtypeStruct((4,), jnp.int32)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
-@pytest.mark.parametrize("name", MODELS)
-def test_a_training_step_lowers_everywhere(name, dtype):
+def value_and_grad(name):
     model, loss = MODELS[name]
-    optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(1e-3))
-    key = jax.random.PRNGKey(0)  # exports of new-style keys are not for every version
-    start = lambda: train.init(key, model, optimizer, batch(dtype)[0])  # noqa: E731
-    state = jax.eval_shape(start)
-    step = train.make_step(lambda *args: loss(model, *args), optimizer)
-    exported = export.export(jax.jit(step), platforms=PLATFORMS)(state, batch(dtype))
-    assert exported.platforms == tuple(PLATFORMS)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_value_and_grad_lowers_everywhere(name):
-    model, loss = MODELS[name]
-    params = jax.eval_shape(lambda: model.init(jax.random.key(0), batch(jnp.float32)[0]))
 
     def f(params, batch):
         value = loss(model, params, batch, jax.random.key(1))
         return value[0] if isinstance(value, tuple) else value
 
-    lowered = export.export(jax.jit(jax.value_and_grad(f)), platforms=PLATFORMS)
-    lowered(params, batch(jnp.float32))
+    return jax.jit(jax.value_and_grad(f))
+
+
+def abstract_params(name):
+    model, _ = MODELS[name]
+    return jax.eval_shape(model.init, jax.random.key(0), batch(jnp.float32)[0])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_value_and_grad_lowers_everywhere(name):
+    exported = export.export(value_and_grad(name), platforms=PLATFORMS)(
+        abstract_params(name), batch(jnp.float32)
+    )
+    assert exported.platforms == tuple(PLATFORMS)
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_lowers_everywhere(name, dtype):
+    model, loss = MODELS[name]
+    optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(1e-3))
+
+    def start(key):
+        return train.init(key, model, optimizer, batch(dtype)[0])
+
+    state = jax.eval_shape(start, jax.random.key(0))
+    step = train.make_step(lambda *args: loss(model, *args), optimizer)
+    export.export(jax.jit(step), platforms=PLATFORMS)(state, batch(dtype))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_batch_of_any_size_lowers(name):
+    model, _ = MODELS[name]
+    shape = export.symbolic_shape("b, 8, 8, 3")
+    images = jax.ShapeDtypeStruct(shape, jnp.float32)
+    labels = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
+    params = abstract_params(name)
+    trained = export.export(value_and_grad(name))(params, (images, labels))
+    assert trained.out_avals[0].shape == ()
+    served = export.export(jax.jit(model.apply))(params, images)
+    assert served.out_avals[0].shape == (shape[0], 10)
 
 
 def test_every_layer_is_in_one_of_the_models():

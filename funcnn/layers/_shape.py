@@ -15,7 +15,7 @@ def Flatten() -> Layer:
         x = as_array("Flatten", "x", x)
         if not x.ndim:
             raise ValueError(f"Flatten needs x of shape (N, ...); got {x.shape}.")
-        return x.reshape(len(x), math.prod(x.shape[1:]))
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
     return parameterless("Flatten", flatten)
 
