@@ -33,7 +33,7 @@ def softmax_cross_entropy(
         TypeError: if an array has the wrong kind of dtype.
         ValueError: if the shapes do not fit or a number is out of range.
     """
-    return mean(ops.softmax_cross_entropy(logits, labels, label_smoothing, z_loss))
+    return _mean(ops.softmax_cross_entropy(logits, labels, label_smoothing, z_loss))
 
 
 def cross_entropy(probs: jax.Array, labels: jax.Array, *, eps: float = 1e-10) -> jax.Array:
@@ -54,7 +54,7 @@ def cross_entropy(probs: jax.Array, labels: jax.Array, *, eps: float = 1e-10) ->
         TypeError: if an array has the wrong kind of dtype.
         ValueError: if the shapes do not fit or `eps` is negative.
     """
-    return mean(ops.cross_entropy(probs, labels, eps))
+    return _mean(ops.cross_entropy(probs, labels, eps))
 
 
 def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
@@ -71,7 +71,7 @@ def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
         TypeError: if an argument is not a floating-point array.
         ValueError: if the shapes differ.
     """
-    return mean(ops.mse(prediction, target))
+    return _mean(ops.mse(prediction, target))
 
 
 def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -94,9 +94,9 @@ def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     if jnp.issubdtype(labels.dtype, jnp.floating):
         labels = labels.argmax(-1)
     best = logits.argmax(-1)
-    return mean((best == labels.astype(best.dtype)).astype(jnp.float32))
+    return _mean((best == labels.astype(best.dtype)).astype(jnp.float32))
 
 
-def mean(values):
+def _mean(values):
     """The mean over everything, 0 of nothing."""
     return values.sum() / max(values.size, 1)

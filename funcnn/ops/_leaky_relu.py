@@ -9,7 +9,7 @@ $$\bar x = \bar y \ \text{ where } x > 0, \qquad \bar x = a\,\bar y \ \text{ els
 At the kink $x = 0$ the derivative is taken to be $a$ (as in PyTorch), so that $a = 0$ is
 relu.
 
-**Residuals.** $x$: the sign of $y$ would not tell it when $a \le 0$.
+**Residuals.** $x$: the sign of $y$ would not tell it when $a < 0$.
 
 **Limits.** With $a = 0$ the product $a \cdot (-\infty)$ is not formed: $y(-\infty) = 0$.
 """

@@ -41,7 +41,7 @@ def max_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
             smaller than the window. Padding never wins: it counts as minus infinity.
 
     Returns:
-        Shape `(N, *out, C)` and dtype of `x`. NaN in a window gives NaN.
+        Shape `(N, *out, C)` and dtype of `x`. NaN in a window wins it.
 
     Raises:
         TypeError: if `x` is not floating-point or a number not an integer.
@@ -75,7 +75,7 @@ def first_largest(taps):
     y, *others = taps
     winner = jnp.zeros(y.shape, jnp.int8 if len(taps) < 128 else jnp.int32)
     for k, tap in enumerate(others, start=1):
-        higher = (tap > y) | jnp.isnan(tap)
+        higher = (tap > y) | (jnp.isnan(tap) & ~jnp.isnan(y))
         y = jnp.where(higher, tap, y)
         winner = jnp.where(higher, jnp.asarray(k, winner.dtype), winner)
     return y, winner

@@ -25,9 +25,9 @@ and $\log \sum_j e^{x_j - m}$: $p$ is made again. Their sum, $\operatorname{lse}
 lose the digits by which large logits differ.
 
 **Hard points.** Logits of $\pm 10^4$ and more keep their digits. A class with logit
-$-\infty$ and label 0 adds nothing to the loss or to any cotangent; with a positive label
-the loss is $\infty$. Integer labels outside $[0, C)$ give NaN, the only honest answer once
-traced.
+$-\infty$ and (smoothed) label $t' = 0$ adds nothing to the loss or to any cotangent; with
+$t' > 0$ the loss is $\infty$. Integer labels outside $[0, C)$ give NaN, the only honest
+answer once traced.
 """
 
 from functools import partial

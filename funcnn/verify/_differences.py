@@ -5,8 +5,9 @@ $D(h) = (\phi(h) - \phi(-h)) / 2h$ is off by $O(h^2)$, and Richardson's
 $R(h) = (4 D(h/2) - D(h)) / 3$ by $O(h^4)$; rounding adds $O(\varepsilon / h)$. No step
 suits every function and argument, so a ladder of steps is tried, halving from a twentieth
 of the argument's largest element, and the step taken at which three neighbours agree best.
-Their disagreement is the error reported (in the spirit of Ridders, 1982). At a kink the
-two one-sided derivatives differ, and a rule may return anything between them.
+Their disagreement, with the rounding of the values they come from, is the error reported
+(in the spirit of Ridders, 1982). At a kink the two one-sided derivatives differ, and a
+rule may return anything between them.
 """
 
 from typing import NamedTuple
@@ -94,28 +95,34 @@ def slopes(f, leaves, dys, d: Directions, jit=jax.jit) -> tuple[np.ndarray, Slop
             apart = [jnp.where(m == b, 0, m - b) for m, b in zip(moved, base, strict=True)]
             return sum(jnp.vdot(dy, a) for dy, a in zip(dys, apart, strict=True))
 
-        return vjp(dys), jax.lax.map(change, grid)
+        size = sum(
+            jnp.vdot(abs(dy), jnp.where(jnp.isfinite(b), abs(b), 0))
+            for dy, b in zip(dys, base, strict=True)
+        )
+        return vjp(dys), jax.lax.map(change, grid), size
 
     rows = np.broadcast_to(np.arange(len(d.leaf)), (2, *steps.shape))
     grid = (np.stack([steps, -steps]).ravel(), rows.ravel())
-    cts, found = jit(changes)(leaves, dys, grid)
+    cts, found, size = jit(changes)(leaves, dys, grid)
+    # differences of values that are rounded tell no more than this
+    noise = np.finfo(float).eps * float(size) / steps[1:]
     right, left = np.asarray(found).reshape(2, *steps.shape) / np.stack([steps, -steps])
     with np.errstate(invalid="ignore"):
         central = (right + left) / 2
-        middle, error = _steadiest((4 * central[1:] - central[:-1]) / 3)
-        left, left_error = _steadiest(2 * left[1:] - left[:-1])
-        right, right_error = _steadiest(2 * right[1:] - right[:-1])
+        middle, error = _steadiest((4 * central[1:] - central[:-1]) / 3, noise)
+        left, left_error = _steadiest(2 * left[1:] - left[:-1], noise)
+        right, right_error = _steadiest(2 * right[1:] - right[:-1], noise)
     slack = left_error + right_error
     return d.products(cts), Slopes(
         middle, error, np.minimum(left, right) - slack, np.maximum(left, right) + slack
     )
 
 
-def _steadiest(estimates):
+def _steadiest(estimates, noise):
     """For each column the entry that its neighbours agree with best, and how well."""
     jumps = np.abs(np.diff(estimates, axis=0))
     jumps = np.where(np.isnan(jumps), np.inf, jumps)
-    worst = np.maximum(jumps[:-1], jumps[1:])
+    worst = np.maximum(jumps[:-1], jumps[1:]) + noise[1:-1]
     best = worst.argmin(0)[None]
     picked = np.take_along_axis(estimates[1:-1], best, 0)[0]
     return picked, np.take_along_axis(worst, best, 0)[0]

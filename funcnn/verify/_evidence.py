@@ -1,24 +1,39 @@
 """The numbers that claims are about: what a function computes in every way it is run."""
 
+import contextlib
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from funcnn.verify._autodiff import autodiff
 from funcnn.verify._differences import directions, slopes
 from funcnn.verify._subject import Op, cotangents, problem, pullback
 
-# Each program runs once on tiny arrays: compile it fast rather than well.
-jit = functools.partial(
-    jax.jit,
-    compiler_options={
-        "xla_backend_optimization_level": 0,
-        "xla_llvm_disable_expensive_passes": True,
-        "xla_cpu_parallel_codegen_split_count": 1,
-    },
-)
+# Each program runs once, on tiny arrays: compile it fast rather than well.
+OPTIONS: dict[str, str | bool] = {
+    "xla_backend_optimization_level": "0",
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": "1",
+    "xla_cpu_use_fusion_emitters": False,
+}
+
+
+@functools.cache
+def supported_options():
+    """Those of the compiler's options that this version of it has."""
+    trivial = jax.jit(lambda: 0).lower()
+    supported: dict[str, str | bool] = {}
+    for name, value in OPTIONS.items():
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            trivial.compile(compiler_options={name: value})
+            supported[name] = value
+    return supported
+
+
+def jit(f):
+    """Compile `f` in little time."""
+    return jax.jit(f, compiler_options=supported_options())
 
 
 class Evidence:
@@ -42,11 +57,11 @@ class Evidence:
             raise TypeError(f"{op.name} has no floating-point array in its arguments.")
         self._reference = problem(op.reference, args).f
         rng = np.random.default_rng(seed + 1)
-        leaves = list(map(jnp.asarray, self.problem.leaves))
+        leaves = list(map(np.asarray, self.problem.leaves))
         self.dys = cotangents(self._reference, leaves, seed)
         if not self.dys:
             raise TypeError(f"{op.name} has no floating-point array in its output.")
-        along = [jnp.asarray(rng.standard_normal(a.shape), a.dtype) for a in leaves]
+        along = [np.asarray(rng.standard_normal(a.shape), a.dtype) for a in leaves]
         self._inputs = (leaves, self.dys, along)
 
     @functools.cached_property
@@ -71,7 +86,7 @@ class Evidence:
             "vmap": batch,
             "scan": lambda leaves, dys, _: pullback(scanned, leaves, dys),
         }
-        pairs = jax.tree.map(lambda *pair: jnp.stack(pair), *self._two())
+        pairs = jax.tree.map(lambda *pair: np.stack(pair), *self._two())
         pieces = {k: (g, self._inputs) for k, g in single.items()}
         return _run(self._needed(pieces | {k: (g, pairs) for k, g in double.items()}))
 
@@ -86,7 +101,7 @@ class Evidence:
         }
         compiled = jit(lambda inputs: {k: g(*inputs) for k, g in pieces.items()})
         first, second = (compiled(inputs) for inputs in self._two())
-        each = [jnp.stack(pair) for pair in zip(first["vjp"], second["vjp"], strict=True)]
+        each = [np.stack(pair) for pair in zip(first["vjp"], second["vjp"], strict=True)]
         return (
             first
             | {"forward": first["value"], "remat": first["vjp"]}
@@ -103,7 +118,7 @@ class Evidence:
         The cotangents are positive, so that a convex function's kinks stay convex.
         """
         leaves = self._inputs[0]
-        dys = [1.5 + jnp.tanh(dy) for dy in self.dys]
+        dys = [1.5 + np.tanh(dy) for dy in self.dys]
         d = directions(leaves, self.seed)
         return d, *slopes(self.problem.f, leaves, dys, d, jit)
 
@@ -114,7 +129,7 @@ class Evidence:
 
     def _two(self):
         """The inputs, and three quarters of them: in the domain if they are."""
-        return self._inputs, jax.tree.map(lambda a: 0.75 * a, self._inputs)
+        return self._inputs, jax.tree.map(lambda a: np.asarray(0.75 * a), self._inputs)
 
 
 def _second_order(f, literal=True):

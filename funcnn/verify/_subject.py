@@ -77,14 +77,14 @@ def is_float(leaf) -> bool:
 
 def cast(args, dtype):
     """Give every floating-point array in `args` another dtype."""
-    return jax.tree.map(lambda a: jnp.asarray(a, dtype) if is_float(a) else a, args)
+    return jax.tree.map(lambda a: np.asarray(a, dtype) if is_float(a) else a, args)
 
 
 def cotangents(f, leaves, seed):
     """Random cotangents for the outputs of `f`: of both signs, no two alike."""
     rng = np.random.default_rng(seed)
     outputs = jax.eval_shape(f, *leaves)
-    return [jnp.asarray(rng.standard_normal(y.shape), y.dtype) for y in outputs]
+    return [np.asarray(rng.standard_normal(y.shape), y.dtype) for y in outputs]
 
 
 def pullback(f, leaves, dys):
