@@ -25,7 +25,8 @@ verify: $(VENV)/examples.stamp
 	$(BIN)/python -m funcnn.verify
 
 docs: $(VENV)/dev.stamp
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m funcnn.verify > docs/verification-table.txt
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 serve-docs: $(VENV)/dev.stamp
 	$(BIN)/mkdocs serve

@@ -17,6 +17,7 @@ import mlp
 import numpy as np
 import picture
 from jax.flatten_util import ravel_pytree
+from tqdm import tqdm
 
 from funcnn import verify
 
@@ -46,7 +47,14 @@ def verify_ops():
         "makes of the textbook definition, `diff` with finite differences. "
         "This takes about a minute."
     )
-    finish(verify.check_ops())
+    with tqdm(unit="case", leave=False, dynamic_ncols=True) as bar:
+
+        def progress(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        report = verify.check_ops(progress=progress)
+    finish(report)
 
 
 def verify_cnn(data, seed):

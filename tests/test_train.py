@@ -385,9 +385,9 @@ def test_progress_bar(capsys):
     shown = capsys.readouterr().err
     assert "25/25" in shown
     assert "step/s" in shown
-    assert f"loss={history.metrics['loss'][-1]:.4g}" in shown
-    assert f"accuracy={history.metrics['accuracy'][-1]:.4g}" in shown
-    assert f"eval_accuracy={history.eval_metrics['accuracy'][-1]:.4g}" in shown
+    assert f"loss={history.metrics['loss'][-1]:.3g}" in shown
+    assert f"accuracy={history.metrics['accuracy'][-1]:.3g}" in shown
+    assert f"eval_accuracy={history.eval_metrics['accuracy'][-1]:.3g}" in shown
 
 
 def test_progress_bar_knows_the_end_of_batches(capsys):

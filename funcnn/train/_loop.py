@@ -135,7 +135,7 @@ def shown(rows, evaluations):
     if evaluations:
         latest |= {f"eval_{name}": a for name, a in evaluations[-1][1].items()}
     latest.pop("grad_norm", None)
-    return {name: f"{a:.4g}" for name, a in latest.items() if not np.shape(a)}
+    return {name: f"{a:.3g}" for name, a in latest.items() if not np.shape(a)}
 
 
 def progress_bar(progress, total):
@@ -151,4 +151,4 @@ def progress_bar(progress, total):
         raise ImportError(
             "fit needs tqdm to show a bar: install funcnn[train] or pass progress=False."
         ) from error
-    return tqdm(total=total, unit="step")
+    return tqdm(total=total, unit="it", dynamic_ncols=True)

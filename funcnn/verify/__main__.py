@@ -24,12 +24,18 @@ def main(argv=None) -> int:
     options = parser.parse_args(argv)
     start = time.perf_counter()
     try:
-        report = check_ops(options.ops, options.seed)
+        report = check_ops(options.ops, options.seed, show if sys.stderr.isatty() else None)
     except ValueError as error:
         parser.error(str(error))
     print(report)
-    print(f"Took {time.perf_counter() - start:.0f} s.")
+    print(f"Took {time.perf_counter() - start:.0f} s. For what is claimed, see --help.")
     return 0 if report.ok else 1
+
+
+def show(done: int, total: int) -> None:
+    """Keep one line of the terminal up to date, and wipe it at the end."""
+    text = f"{done} of {total} cases" if done < total else ""
+    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -49,12 +49,17 @@ def check_vjp(
     return Report(name, tuple(judge(op, "", args, seed, literal=False)))
 
 
-def check_ops(names: Iterable[str] = (), seed: int = 0) -> Report:
+def check_ops(
+    names: Iterable[str] = (),
+    seed: int = 0,
+    progress: Callable[[int, int], object] | None = None,
+) -> Report:
     """Judge the ops of funcnn, all of them or those named, on all of their cases.
 
     Args:
         names: of ops; empty means all.
         seed: of the cases' random numbers, the cotangents and the directions.
+        progress: called as `progress(done, total)` after each case.
 
     Returns:
         A Report with one row for each op, case and claim.
@@ -75,10 +80,15 @@ def check_ops(names: Iterable[str] = (), seed: int = 0) -> Report:
             for case, args in ops[name].cases(np.random.default_rng(seed)).items()
         ]
     # XLA compiles outside Python's lock, so threads share the work.
+    rows: list[Row] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(lambda task: judge(task[0], task[1], task[2], seed), tasks))
+        verdicts = pool.map(lambda task: judge(task[0], task[1], task[2], seed), tasks)
+        for done, found in enumerate(verdicts, start=1):
+            rows += found
+            if progress:
+                progress(done, len(tasks))
     title = f"{len(names)} op{'s' * (len(names) != 1)}, {len(tasks)} cases"
-    return Report(title, tuple(row for rows in found for row in rows))
+    return Report(title, tuple(rows))
 
 
 def judge(
