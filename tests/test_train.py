@@ -384,7 +384,7 @@ def test_progress_bar(capsys):
     _, history = fit(25, progress=True, evaluate=evaluate, log_every=5)
     shown = capsys.readouterr().err
     assert "25/25" in shown
-    assert "step/s" in shown
+    assert "it/s" in shown
     assert f"loss={history.metrics['loss'][-1]:.3g}" in shown
     assert f"accuracy={history.metrics['accuracy'][-1]:.3g}" in shown
     assert f"eval_accuracy={history.eval_metrics['accuracy'][-1]:.3g}" in shown
