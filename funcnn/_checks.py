@@ -59,20 +59,23 @@ def integer(op, name, value, minimum):
     return number
 
 
-def number(op, name, value, low=-math.inf, high=math.inf):
-    """Check that a static number lies in [low, high].
+def number(op, name, value, low=-math.inf, high=math.inf) -> float:
+    """Return a static number in [low, high] as a Python float, which promotes nothing.
 
     Raises:
         TypeError: if it is not a number.
         ValueError: if it lies outside, or is NaN.
     """
     try:
-        inside = bool(low <= value <= high)
+        if isinstance(value, str):
+            raise TypeError
+        result = float(value)
     except TypeError:
         raise TypeError(f"{op} needs a number for {name}; got {value!r}.") from None
-    if not inside:
+    if not low <= result <= high:
         interval = f"in [{low}, {high}]" if high < math.inf else f"of at least {low}"
         raise ValueError(f"{op} needs {name} {interval}; got {value}.")
+    return result
 
 
 def axis(op, value, x):

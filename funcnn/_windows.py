@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnn._checks import integer
 
@@ -105,7 +106,7 @@ def _pads(op, padding, size, span, stride):
                 (integer(op, "padding", a, minimum=0), integer(op, "padding", b, minimum=0))
                 for a, b in pairs
             )
-    elif isinstance(padding, int):
+    elif isinstance(padding, int | np.integer):
         return ((integer(op, "padding", padding, minimum=0),) * 2,) * len(size)
     raise ValueError(f"{op} needs a padding of {PADDINGS}; got {padding!r}.")
 

@@ -620,3 +620,37 @@ def test_cross_entropy_sums_in_float32():
     p, q = positive(2, N), positive(2, N, seed=1)
     expected = -(wide(q) * np.log(wide(p) / 4)).sum(1)
     close(ops.cross_entropy(p / 4, q), expected, ONCE)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_numpy_numbers_promote_nothing(dtype):
+    x = jnp.asarray([[-1.0, 2.0]], jnp.bfloat16)
+    number = dtype(0.25)
+    labels = jnp.array([1])
+    with jax.numpy_dtype_promotion("standard"):
+        for f in (
+            lambda x: ops.dropout(jax.random.key(0), x, number),
+            lambda x: ops.leaky_relu(x, number),
+            lambda x: ops.elu(x, number),
+            lambda x: ops.layer_norm(x, x[0], x[0], number),
+        ):
+            y, vjp = jax.vjp(f, x)
+            assert y.dtype == vjp(y)[0].dtype == jnp.bfloat16
+        for f in (
+            lambda x: ops.softmax_cross_entropy(x, labels, number, number),
+            lambda x: ops.cross_entropy(jnp.exp(x), labels, number),
+        ):
+            y, vjp = jax.vjp(f, x)
+            assert (y.dtype, vjp(y)[0].dtype) == (jnp.float32, jnp.bfloat16)
+
+
+def test_numpy_integers_are_padding_too():
+    x = jnp.ones((1, 4, 4, 1))
+    assert ops.avg_pool(x, 3, 1, np.int64(1)).shape == x.shape
+
+
+def test_dropout_takes_one_key():
+    keys = jax.random.split(jax.random.key(0), 3)
+    for rate in (0.0, 0.5):
+        with pytest.raises(ValueError, match=r"dropout needs one key .*got shape \(3,\)"):
+            ops.dropout(keys, jnp.ones(3), rate)

@@ -52,7 +52,7 @@ def cross_entropy(probs: jax.Array, labels: jax.Array, eps: float = 1e-10) -> ja
 def cross_entropy_fwd(probs, labels, eps):
     (probs,) = float_arrays("cross_entropy", probs=probs)
     labels = as_labels("cross_entropy", "probs", probs, labels)
-    number("cross_entropy", "eps", eps, low=0.0)
+    eps = number("cross_entropy", "eps", eps, low=0.0)
     t = probabilities(labels, upcast(probs))
     p, absent = guarded(probs, t, eps)
     loss = -jnp.where(absent, 0, t * jnp.log(p)).sum(-1)
@@ -75,7 +75,7 @@ cross_entropy.defvjp(cross_entropy_fwd, cross_entropy_bwd)
 
 def guarded(probs, t, eps):
     """Probabilities with `eps` added, and where there is neither any nor a label."""
-    p = upcast(probs) + eps
+    p = upcast(probs) + float(eps)
     absent = (p == 0) & (t == 0)
     return jnp.where(absent, 1, p), absent
 

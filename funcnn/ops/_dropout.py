@@ -41,7 +41,7 @@ def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     Raises:
         TypeError: if `key` is not a key, `x` not a floating-point array or `rate` not a
             number.
-        ValueError: if `rate` is outside [0, 1].
+        ValueError: if `rate` is outside [0, 1], or there are several keys.
     """
     return dropout_fwd(key, x, rate)[0]
 
@@ -49,9 +49,12 @@ def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
 def dropout_fwd(key, x, rate):
     (x,) = float_arrays("dropout", x=x)
     number("dropout", "rate", rate, low=0.0, high=1.0)
-    kind = getattr(key, "dtype", None)
-    if kind != jnp.uint32 and not jax.dtypes.issubdtype(kind, jax.dtypes.prng_key):
+    kind, shape = getattr(key, "dtype", None), getattr(key, "shape", ())
+    typed = jax.dtypes.issubdtype(kind, jax.dtypes.prng_key)
+    if not typed and kind != jnp.uint32:
         raise TypeError(f"dropout needs a key of jax.random; got {key!r}.")
+    if len(shape) != (0 if typed else 1):
+        raise ValueError(f"dropout needs one key of jax.random; got shape {shape} of them.")
     return masked(key, x, rate), key
 
 
@@ -63,6 +66,7 @@ dropout.defvjp(dropout_fwd, dropout_bwd)
 
 
 def masked(key, x, rate):
+    rate = float(rate)
     if rate in (0, 1):
         return x if rate == 0 else jnp.zeros_like(x)
     kept = jax.random.bernoulli(key, 1 - rate, x.shape)

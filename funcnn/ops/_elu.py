@@ -44,7 +44,7 @@ def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
 
 def elu_fwd(x, alpha):
     (x,) = float_arrays("elu", x=x)
-    number("elu", "alpha", alpha)
+    alpha = number("elu", "alpha", alpha)
     xf = upcast(x)
     y = jnp.where(xf > 0, xf, alpha * jnp.expm1(jnp.where(xf > 0, 0, xf)))
     return y.astype(x.dtype), x
@@ -52,7 +52,7 @@ def elu_fwd(x, alpha):
 
 def elu_bwd(alpha, x, dy):
     xf, dyf = upcast(x), upcast(dy)
-    slope = jnp.where(xf > 0, 1, alpha * jnp.exp(jnp.where(xf > 0, 0, xf)))
+    slope = jnp.where(xf > 0, 1, float(alpha) * jnp.exp(jnp.where(xf > 0, 0, xf)))
     return ((slope * dyf).astype(x.dtype),)
 
 

@@ -64,7 +64,7 @@ def layer_norm(
 
 def layer_norm_fwd(x, scale, offset, eps):
     x, scale, offset = float_arrays("layer_norm", x=x, scale=scale, offset=offset)
-    number("layer_norm", "eps", eps, low=0.0)
+    eps = number("layer_norm", "eps", eps, low=0.0)
     if not x.ndim or not x.shape[-1:] == scale.shape == offset.shape:
         raise ValueError(
             f"layer_norm needs scale and offset of shape {x.shape[-1:] or '(d,)'} for x "

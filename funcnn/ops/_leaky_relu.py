@@ -41,13 +41,13 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
 
 def leaky_relu_fwd(x, negative_slope):
     (x,) = float_arrays("leaky_relu", x=x)
-    number("leaky_relu", "negative_slope", negative_slope)
+    negative_slope = number("leaky_relu", "negative_slope", negative_slope)
     low = negative_slope * x if negative_slope else jnp.zeros_like(x)
     return jnp.where(x > 0, x, low), x
 
 
 def leaky_relu_bwd(negative_slope, x, dy):
-    return (jnp.where(x > 0, dy, negative_slope * dy),)
+    return (jnp.where(x > 0, dy, float(negative_slope) * dy),)
 
 
 leaky_relu.defvjp(leaky_relu_fwd, leaky_relu_bwd)

@@ -68,8 +68,7 @@ def softmax_cross_entropy(
 def softmax_cross_entropy_fwd(logits, labels, label_smoothing, z_loss):
     (logits,) = float_arrays("softmax_cross_entropy", logits=logits)
     labels = as_labels("softmax_cross_entropy", "logits", logits, labels)
-    number("softmax_cross_entropy", "label_smoothing", label_smoothing, low=0.0, high=1.0)
-    number("softmax_cross_entropy", "z_loss", z_loss, low=0.0)
+    label_smoothing, z_loss = coefficients(label_smoothing, z_loss)
     x = upcast(logits)
     top, log_sum = log_normalizer(x, -1)
     t, absent = targets(labels, x, label_smoothing)
@@ -79,6 +78,7 @@ def softmax_cross_entropy_fwd(logits, labels, label_smoothing, z_loss):
 
 
 def softmax_cross_entropy_bwd(label_smoothing, z_loss, residuals, dy):
+    label_smoothing, z_loss = coefficients(label_smoothing, z_loss)
     logits, labels, top, log_sum = residuals
     x = upcast(logits)
     t, absent = targets(labels, x, label_smoothing)
@@ -95,6 +95,14 @@ def softmax_cross_entropy_bwd(label_smoothing, z_loss, residuals, dy):
 
 
 softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
+
+
+def coefficients(label_smoothing, z_loss):
+    op = "softmax_cross_entropy"
+    return (
+        number(op, "label_smoothing", label_smoothing, low=0.0, high=1.0),
+        number(op, "z_loss", z_loss, low=0.0),
+    )
 
 
 def targets(labels, x, label_smoothing):
