@@ -24,6 +24,23 @@ def test_every_claim_holds(op, case, args):
     verify.Report(op.name, tuple(rows)).raise_if_failed()
 
 
+@pytest.mark.parametrize("op, case, args", CASES)
+def test_autodiff_of_the_forward_pass_agrees_with_the_rule(op, case, args):
+    """So that `verify.compare` is not misled at kinks, where they might choose apart."""
+    p = verify._subject.problem(op.apply, args)
+    if not all(np.isfinite(a).all() for a in p.leaves):
+        pytest.skip("infinite arguments, where autodiff may well give NaN")
+    plain = verify._subject.problem(verify.autodiff(op.apply), args)
+    dys = verify._subject.cotangents(p.f, p.leaves, seed=0)
+
+    @verify._evidence.jit
+    def both(leaves, dys):
+        return [verify._subject.pullback(f, leaves, dys) for f in (p.f, plain.f)]
+
+    for got, want in zip(*both(p.leaves, dys), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-9)
+
+
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
 def test_every_op_has_its_derivation(op):
     module = importlib.import_module(op.apply.__module__)

@@ -340,6 +340,8 @@ def test_compare_takes_auxiliary_output_and_wants_a_scalar():
     ).ok
     with pytest.raises(ValueError, match="compare needs a scalar loss; got shape"):
         verify.compare(lambda x: x, X)
+    with pytest.raises(TypeError, match="compare needs a floating-point array"):
+        verify.compare(lambda n: n, np.array(1))
 
 
 def test_the_table_fits_80_columns_and_tells_the_worst():

@@ -6,7 +6,7 @@ r"""Rectified linear unit.
 
 $$\bar x = [x > 0]\,\bar y.$$
 
-At the kink $x = 0$ the derivative is taken to be 0, one of its subgradients.
+At the kink $x = 0$ the derivative is taken to be 0, one of its subgradients. NaN stays NaN.
 
 **Residuals.** $y$, whose sign tells what that of $x$ would: the next layer keeps $y$ as its
 own input anyway, so $x$ can be freed.
@@ -32,7 +32,7 @@ def relu(x: jax.Array) -> jax.Array:
 
 def relu_fwd(x):
     (x,) = float_arrays("relu", x=x)
-    y = jnp.maximum(x, 0)
+    y = jnp.where(x <= 0, 0, x)  # not maximum, which autodiff gives slope 1/2 at 0
     return y, y
 
 

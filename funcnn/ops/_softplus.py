@@ -32,7 +32,9 @@ def softplus(x: jax.Array) -> jax.Array:
 def softplus_fwd(x):
     (x,) = float_arrays("softplus", x=x)
     xf = upcast(x)
-    y = jnp.maximum(xf, 0) + jnp.log1p(jnp.exp(-jnp.abs(xf)))
+    positive = xf > 0  # one mask for both terms, so that autodiff gets 1/2 at 0
+    tail = jnp.log1p(jnp.exp(jnp.where(positive, -xf, xf)))
+    y = jnp.where(positive, xf, 0) + tail
     return y.astype(x.dtype), x
 
 

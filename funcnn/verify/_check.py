@@ -147,6 +147,8 @@ def compare(loss: Callable, *args, seed: int = 0) -> Report:
         args = cast(args, jnp.float64)
         mine, plain = problem(scalar, args), problem(autodiff(scalar), args)
         leaves = [jnp.asarray(leaf) for leaf in mine.leaves]
+        if not leaves:
+            raise TypeError("compare needs a floating-point array in its arguments.")
         one = [jnp.ones(())]
         value, got = jax.jit(lambda x: (mine.f(*x), pullback(mine.f, x, one)))(leaves)
         wanted, want = jax.jit(lambda x: (plain.f(*x), pullback(plain.f, x, one)))(leaves)
