@@ -102,14 +102,8 @@ class Evidence:
         compiled = jit(lambda inputs: {k: g(*inputs) for k, g in pieces.items()})
         first, second = (compiled(inputs) for inputs in self._two())
         each = [np.stack(pair) for pair in zip(first["vjp"], second["vjp"], strict=True)]
-        return (
-            first
-            | {"forward": first["value"], "remat": first["vjp"]}
-            | {
-                "vmap": each,
-                "scan": each,
-            }
-        )
+        again = {"forward": first["value"], "remat": first["vjp"]}
+        return first | again | {"vmap": each, "scan": each}
 
     @functools.cached_property
     def differences(self):
