@@ -80,6 +80,8 @@ def probabilities(labels, scores):
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         return labels.astype(scores.dtype)
     classes = scores.shape[-1]
+    with jax.numpy_dtype_promotion("standard"):  # uint8 cannot count to 1000 classes
+        labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
     known = (labels >= 0) & (labels < classes)
     hot = labels[..., None] == jnp.arange(classes, dtype=labels.dtype)
     return jnp.where(known[..., None], hot.astype(scores.dtype), jnp.nan)

@@ -654,3 +654,11 @@ def test_dropout_takes_one_key():
     for rate in (0.0, 0.5):
         with pytest.raises(ValueError, match=r"dropout needs one key .*got shape \(3,\)"):
             ops.dropout(keys, jnp.ones(3), rate)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32, np.int64])
+def test_labels_narrower_than_the_number_of_classes(dtype):
+    scores = jnp.asarray(np.random.default_rng(0).uniform(0.1, 1, (2, 1000)))
+    labels = np.array([3, 100])
+    for op in (ops.softmax_cross_entropy, ops.cross_entropy):
+        np.testing.assert_array_equal(op(scores, labels.astype(dtype)), op(scores, labels))
