@@ -24,11 +24,28 @@ def upcast(x):
 
 
 def cast_like(cotangents, arguments):
-    """Give each cotangent the dtype of its argument, which JAX does not check."""
+    """Give each cotangent the type of its argument: what JAX leaves to the rule.
+
+    Inside `shard_map`, an argument may be the same on all devices and its cotangent not:
+    copying, transposed, is adding up. An argument may be a `Like` of it.
+    """
     return tuple(
-        None if c is None else c.astype(a.dtype)
+        None if c is None else summed_over(c, varying(c) - varying(a)).astype(a.dtype)
         for c, a in zip(cotangents, arguments, strict=True)
     )
+
+
+def summed_over(c, axes):
+    return jax.lax.psum(c, tuple(axes)) if axes else c
+
+
+def varying(a):
+    """The axes of a mesh along which `a` differs, a frozenset."""
+    if isinstance(a, Like):
+        return a.varying
+    # where JAX keeps this has changed before, and only shard_map needs it
+    kind = getattr(jax.typeof(a), "manual_axis_type", None)
+    return getattr(kind, "varying", frozenset())
 
 
 def rows(x):
@@ -94,8 +111,9 @@ class Like:
 
     shape: tuple
     dtype: jnp.dtype
+    varying: frozenset
 
     @classmethod
     def of(cls, x):
         """Remember what `x` looks like."""
-        return cls(x.shape, x.dtype)
+        return cls(x.shape, x.dtype, varying(x))

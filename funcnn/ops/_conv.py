@@ -33,7 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn._checks import float_arrays, integer
-from funcnn._numerics import accumulator, contract, promote, rows, upcast
+from funcnn._numerics import accumulator, cast_like, contract, promote, rows, upcast
 from funcnn._windows import spatial_rank, take_taps, windows
 
 
@@ -109,11 +109,10 @@ def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
 def conv_bwd(stride, padding, dilation, groups, residuals, dy):
     x, weight, bias = residuals
     w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
-    dx = input_gradient(dy, weight, w, groups).astype(x.dtype)
-    dweight = filter_gradient(x, dy, w, groups).reshape(weight.shape).astype(weight.dtype)
-    if bias is None:
-        return dx, dweight, None
-    return dx, dweight, upcast(dy).sum(rows(dy)).astype(bias.dtype)
+    dx = input_gradient(dy, weight, w, groups)
+    dweight = filter_gradient(x, dy, w, groups).reshape(weight.shape)
+    dbias = None if bias is None else upcast(dy).sum(rows(dy))
+    return cast_like((dx, dweight, dbias), residuals)
 
 
 conv.defvjp(conv_fwd, conv_bwd)

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import as_labels, float_arrays, number
-from funcnn._numerics import probabilities, upcast
+from funcnn._numerics import cast_like, probabilities, upcast
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -64,10 +64,10 @@ def cross_entropy_bwd(eps, residuals, dy):
     t = probabilities(labels, upcast(probs))
     p, absent = guarded(probs, t, eps)
     dy = dy[..., None]
-    dprobs = jnp.where(absent, 0, -dy * t / p).astype(probs.dtype)
-    if not jnp.issubdtype(labels.dtype, jnp.floating):
-        return dprobs, None
-    return dprobs, jnp.where(absent, 0, -dy * jnp.log(p)).astype(labels.dtype)
+    dprobs, dlabels = jnp.where(absent, 0, -dy * t / p), None
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        dlabels = jnp.where(absent, 0, -dy * jnp.log(p))
+    return cast_like((dprobs, dlabels), residuals)
 
 
 cross_entropy.defvjp(cross_entropy_fwd, cross_entropy_bwd)

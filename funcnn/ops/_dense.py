@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
-from funcnn._numerics import accumulator, contract, promote, rows, upcast
+from funcnn._numerics import accumulator, cast_like, contract, promote, rows, upcast
 
 
 @jax.custom_vjp
@@ -67,9 +67,8 @@ def dense_bwd(residuals, dy):
     x, weight, bias = residuals
     dx = contract(dy, weight, (dy.ndim - 1,), (1,), x.dtype)
     dweight = contract(x, dy, rows(x), rows(dy), weight.dtype)
-    if bias is None:
-        return dx, dweight, None
-    return dx, dweight, upcast(dy).sum(rows(dy)).astype(bias.dtype)
+    dbias = None if bias is None else upcast(dy).sum(rows(dy))
+    return cast_like((dx, dweight, dbias), residuals)
 
 
 dense.defvjp(dense_fwd, dense_bwd)

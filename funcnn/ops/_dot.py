@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
-from funcnn._numerics import contract
+from funcnn._numerics import cast_like, contract
 
 
 @jax.custom_vjp
@@ -60,7 +60,7 @@ def dot_bwd(residuals, dy):
     da = contract(dy, b, tuple(range(len(a_free), dy.ndim)), b_free, a.dtype)
     db = contract(a, dy, a_free, a_free, b.dtype)
     # k comes first and belongs where b has it
-    return da, jnp.moveaxis(db, 0, b_axis[0]) if b_axis else db
+    return cast_like((da, jnp.moveaxis(db, 0, b_axis[0]) if b_axis else db), residuals)
 
 
 dot.defvjp(dot_fwd, dot_bwd)

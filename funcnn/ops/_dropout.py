@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, number
+from funcnn._numerics import Like, cast_like
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -55,11 +56,12 @@ def dropout_fwd(key, x, rate):
         raise TypeError(f"dropout needs a key of jax.random; got {key!r}.")
     if len(shape) != (0 if typed else 1):
         raise ValueError(f"dropout needs one key of jax.random; got shape {shape} of them.")
-    return masked(key, x, rate), key
+    return masked(key, x, rate), (key, Like.of(x))
 
 
-def dropout_bwd(rate, key, dy):
-    return None, masked(key, dy, rate)
+def dropout_bwd(rate, residuals, dy):
+    key, x = residuals
+    return None, *cast_like((masked(key, dy, rate),), (x,))
 
 
 dropout.defvjp(dropout_fwd, dropout_bwd)

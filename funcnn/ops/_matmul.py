@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
-from funcnn._numerics import accumulator, promote, unbroadcast
+from funcnn._numerics import accumulator, cast_like, promote, unbroadcast
 
 
 @jax.custom_vjp
@@ -69,10 +69,9 @@ def matmul_bwd(residuals, dy):
         dy = dy[..., None, :]
     da = product(dy, columns.mT)
     db = product(rows.mT, dy)
-    return (
-        unbroadcast(da, rows.shape).reshape(a.shape).astype(a.dtype),
-        unbroadcast(db, columns.shape).reshape(b.shape).astype(b.dtype),
-    )
+    da = unbroadcast(da, rows.shape).reshape(a.shape)
+    db = unbroadcast(db, columns.shape).reshape(b.shape)
+    return cast_like((da, db), residuals)
 
 
 matmul.defvjp(matmul_fwd, matmul_bwd)

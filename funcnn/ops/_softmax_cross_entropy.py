@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import as_labels, float_arrays, number
-from funcnn._numerics import log_normalizer, probabilities, upcast
+from funcnn._numerics import cast_like, log_normalizer, probabilities, upcast
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -89,9 +89,8 @@ def softmax_cross_entropy_bwd(label_smoothing, z_loss, residuals, dy):
     log_p = jnp.where(absent, 0, log_p)
     dlabels = None
     if jnp.issubdtype(labels.dtype, jnp.floating):
-        dt = -dy * (1 - label_smoothing) * log_p
-        dlabels = dt.astype(labels.dtype)
-    return dlogits.astype(logits.dtype), dlabels
+        dlabels = -dy * (1 - label_smoothing) * log_p
+    return cast_like((dlogits, dlabels), (logits, labels))
 
 
 softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)

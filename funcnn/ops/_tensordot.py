@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, integer
-from funcnn._numerics import contract
+from funcnn._numerics import cast_like, contract
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -63,10 +63,9 @@ def tensordot_bwd(axes, residuals, dy):
     b_partners = [i for _, i in sorted(zip(a_axes, b_axes, strict=True))]
     da = contract(dy, b, from_b, b_free, a.dtype)
     db = contract(a, dy, a_free, from_a, b.dtype)
-    return (
-        jnp.moveaxis(da, range(a.ndim), (*a_free, *a_partners)),
-        jnp.moveaxis(db, range(b.ndim), (*b_partners, *b_free)),
-    )
+    da = jnp.moveaxis(da, range(a.ndim), (*a_free, *a_partners))
+    db = jnp.moveaxis(db, range(b.ndim), (*b_partners, *b_free))
+    return cast_like((da, db), residuals)
 
 
 tensordot.defvjp(tensordot_fwd, tensordot_bwd)
