@@ -1,12 +1,18 @@
 """A function with its custom derivative rules erased."""
 
+import copy
 import functools
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, jaxpr_as_fun
 
 RULES = ("custom_jvp_call", "custom_vjp_call")
+# The forms that rules take where JAX has them as primitives of higher types.
+HIGH_RULES = ("CustomJVPTraced", "CustomVJPTraced")
+# Parameters that are functions, traced only when the equation is transformed: the batching
+# rule of custom_vmap, and what custom_root solves and how.
+FUNCTIONS = ("rule", "f", "solve", "tangent_solve")
 
 
 def autodiff(f):
@@ -17,6 +23,13 @@ def autodiff(f):
     in layers, in third-party functions, and inside jit, scan, while, cond, checkpoint,
     vmap and shard_map. A rule's own forward pass is not used either, only the function
     that it decorates.
+
+    Some things are beyond it. Derivatives that `f` itself takes are taken by the rules.
+    Where a function has a rule because JAX cannot differentiate it, or not well, as with
+    a Pallas kernel, a while loop in reverse mode, or `jnp.linalg.pinv` at equal singular
+    values, JAX raises or returns NaN. `jax.lax.custom_root` and `custom_linear_solve`
+    keep their derivatives, which are those of the equation solved; before JAX 0.12 that
+    goes for rules inside the equation of a `custom_root` too.
 
     Args:
         f: a traceable function. Array arguments, also inside pytrees, are traced; all
@@ -31,18 +44,25 @@ def autodiff(f):
     def plain(*args, **kwargs):
         leaves, tree = jax.tree.flatten((args, kwargs))
         slots = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
+        returned: list = []
 
         def traced(*arrays):
             full = list(leaves)
             for i, a in zip(slots, arrays, strict=True):
                 full[i] = a
             args, kwargs = jax.tree.unflatten(tree, full)
-            return f(*args, **kwargs)
+            outputs, out_tree = jax.tree.flatten(f(*args, **kwargs))
+            computed = [y for y in outputs if isinstance(y, jax.Array)]
+            static = [None if isinstance(y, jax.Array) else y for y in outputs]
+            returned[:] = static, out_tree
+            return computed
 
         arrays = [leaves[i] for i in slots]
-        jaxpr, shape = jax.make_jaxpr(traced, return_shape=True)(*arrays)
-        out = jaxpr_as_fun(_erase_closed(jaxpr, {}))(*arrays)
-        return jax.tree.unflatten(jax.tree.structure(shape), out)
+        jaxpr = jax.make_jaxpr(traced)(*arrays)
+        computed = iter(jaxpr_as_fun(_erase_param(jaxpr, {}))(*arrays))
+        static, out_tree = returned
+        outputs = [next(computed) if y is None else y for y in static]
+        return jax.tree.unflatten(out_tree, outputs)
 
     return plain
 
@@ -54,71 +74,108 @@ def is_array(leaf):
 
 def has_rule(jaxpr) -> bool:
     """Whether a custom rule is called anywhere in `jaxpr`."""
-    return any(
-        eqn.primitive.name in RULES or any(map(has_rule, _jaxprs(eqn.params)))
-        for eqn in _open(jaxpr).eqns
-    )
+    seen = set()
+
+    def search(jaxpr):
+        if jaxpr in seen:
+            return False
+        seen.add(jaxpr)
+        return any(
+            _decorated(eqn) is not None or any(map(search, _jaxprs(eqn.params)))
+            for eqn in jaxpr.eqns
+        )
+
+    return search(_open(jaxpr))
 
 
 def _jaxprs(params):
     leaves = jax.tree.leaves(params, is_leaf=lambda p: isinstance(p, Jaxpr | ClosedJaxpr))
-    return [p for p in leaves if isinstance(p, Jaxpr | ClosedJaxpr)]
+    return [_open(p) for p in leaves if isinstance(p, Jaxpr | ClosedJaxpr)]
 
 
 def _open(jaxpr):
     return getattr(jaxpr, "jaxpr", jaxpr)
 
 
-def _erase_closed(closed, memo):
-    return ClosedJaxpr(_erase(closed.jaxpr, memo), closed.consts)
+def _decorated(eqn):
+    """The jaxpr of the function that has a rule, if `eqn` calls one."""
+    high = eqn.params.get("_prim")
+    if type(high).__name__ in HIGH_RULES:
+        return high.traced.jaxpr
+    if eqn.primitive.name not in RULES:
+        return None
+    body = eqn.params["call_jaxpr"]
+    # Before JAX 0.12 custom_root, which is no rule but a definition, looks like one.
+    return None if body.debug_info.func_name == "_custom_root" else body
 
 
 def _erase(jaxpr, memo):
-    """Rewrite `jaxpr` with the body of each rule's function in place of its call."""
+    """Put the body of each function that has a rule in place of its call.
+
+    What holds no rule stays the same object, so that JAX knows it has compiled it.
+    """
     if jaxpr not in memo:
-        memo[jaxpr] = _inline(jaxpr, memo) if has_rule(jaxpr) else jaxpr
+        eqns: list = []
+        env: dict = {}
+        for eqn in jaxpr.eqns:
+            _emit(eqn, env, eqns, memo)
+        outvars = [_read(v, env) for v in jaxpr.outvars]
+        same = _same(eqns, jaxpr.eqns)
+        memo[jaxpr] = jaxpr if same else jaxpr.replace(eqns=eqns, outvars=outvars)
     return memo[jaxpr]
 
 
-def _inline(jaxpr, memo):
-    eqns: list = []
-    env: dict = {}
-
-    def read(atom, scope):
-        return atom if isinstance(atom, Literal) else scope.get(atom, atom)
-
-    def emit(eqn, scope, rename):
-        invars = [read(v, scope) for v in eqn.invars]
-        if eqn.primitive.name in RULES:
-            call = eqn.params["call_jaxpr"]
-            body = _erase(_open(call), memo)
-            consts = [Literal(c, v.aval) for c, v in zip(call.consts, body.constvars)]  # noqa: B905
-            inner = dict(
-                zip([*body.constvars, *body.invars], [*consts, *invars], strict=True)
-            )
-            for e in body.eqns:
-                emit(e, inner, rename=True)
-            results = [read(v, inner) for v in body.outvars]
-            scope.update(zip(eqn.outvars, results, strict=True))
-            return
-        params = {k: _erase_param(p, memo) for k, p in eqn.params.items()}
-        outvars = eqn.outvars
-        if rename:  # the body may be inlined twice
-            outvars = [Var(v.aval) for v in outvars]
-            scope.update(zip(eqn.outvars, outvars, strict=True))
-        eqns.append(eqn.replace(invars=invars, outvars=outvars, params=params))
-
-    for eqn in jaxpr.eqns:
-        emit(eqn, env, rename=False)
-    return jaxpr.replace(eqns=eqns, outvars=[read(v, env) for v in jaxpr.outvars])
+def _emit(eqn, env, eqns, memo, inlined=False):
+    """Append to `eqns` what stands for `eqn`, its variables renamed as `env` says."""
+    invars = [_read(v, env) for v in eqn.invars]
+    if (call := _decorated(eqn)) is not None:
+        body = _erase(_open(call), memo)
+        consts = map(Literal, call.consts, [v.aval for v in body.constvars])
+        scope = dict(zip([*body.constvars, *body.invars], [*consts, *invars], strict=True))
+        for inner in body.eqns:
+            _emit(inner, scope, eqns, memo, inlined=True)
+        results = [_read(v, scope) for v in body.outvars]
+        env.update(zip(eqn.outvars, results, strict=True))
+        return
+    params = _erase_params(eqn.params, memo)
+    if inlined:  # perhaps not for the last time
+        outvars = [copy.copy(v) for v in eqn.outvars]
+        env.update(zip(eqn.outvars, outvars, strict=True))
+        eqn = eqn.replace(invars=invars, outvars=outvars, params=params)
+    elif params is not eqn.params or not _same(invars, eqn.invars):
+        eqn = eqn.replace(invars=invars, params=params)
+    eqns.append(eqn)
 
 
-def _erase_param(param, memo):
-    if isinstance(param, ClosedJaxpr):
-        return _erase_closed(param, memo)
-    if isinstance(param, Jaxpr):
-        return _erase(param, memo)
-    if isinstance(param, tuple) and _jaxprs(param):
+def _read(atom, env):
+    return atom if isinstance(atom, Literal) else env.get(atom, atom)
+
+
+def _same(new, old):
+    return list(map(id, new)) == list(map(id, old))
+
+
+def _erase_params(params, memo):
+    erased = {k: _erase_param(p, memo, k) for k, p in params.items()}
+    return params if _same(erased.values(), params.values()) else erased
+
+
+def _erase_param(param, memo, name=""):
+    if isinstance(param, Jaxpr | ClosedJaxpr):
+        body = _erase(_open(param), memo)
+        if body is _open(param):
+            return param
+        return ClosedJaxpr(body, param.consts) if hasattr(param, "consts") else body
+    if isinstance(param, tuple):
         erased = [_erase_param(p, memo) for p in param]
+        if _same(erased, param):
+            return param
         return type(param)(*erased) if hasattr(param, "_fields") else tuple(erased)
+    if name == "_prim":
+        params = _erase_params(param.params, memo)
+        if params is not param.params:
+            param = copy.copy(param)
+            vars(param).update(params, params=params)
+    elif name in FUNCTIONS and callable(param):
+        return autodiff(param)
     return param

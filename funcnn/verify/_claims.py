@@ -1,111 +1,223 @@
 """Claims about a function with a hand-written rule.
 
-Each is a function `claim(evidence) -> error` that raises AssertionError when it is false
-and returns the worst relative error when it holds. Numbers are compared in the dtype of
-the arguments, float64 where they are, each argument on its own scale.
+Each is a function `claim(evidence) -> error` that raises `Disproof` when it is false and
+returns the worst relative error when it holds.
 """
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+import functools
 
-from funcnn.verify._autodiff import has_rule
+from funcnn.verify import _types
+from funcnn.verify._agreement import Disproof, agree, slope_agrees
 from funcnn.verify._evidence import Evidence
-from funcnn.verify._subject import problem, pullback
+from funcnn.verify._judging import (
+    bounds,
+    like_plain,
+    note_poles,
+    numbers,
+    outputs,
+    same_type,
+)
+from funcnn.verify._precision import rounded_alike
+from funcnn.verify._pullbacks import cotangents_agree
+from funcnn.verify._subject import POSITIVE
+from funcnn.verify._words import said
 
 
 def rule_is_in_force(e: Evidence):
-    """The function runs a custom rule, and its reference runs none."""
-    for f, wanted in ((e.op.apply, True), (e.op.reference, False)):
-        p = problem(f, e.args)
-        found = has_rule(jax.make_jaxpr(p.f)(*p.leaves))
-        assert found == wanted, (
-            f"{e.op.name}{'' if wanted else '_reference'} runs "
-            f"{'no custom rule' if wanted else 'a custom rule itself'}."
+    """The function runs a custom rule, the reference none."""
+    name, (mine, theirs) = e.op.name, e.has_rule
+    if e.literal:
+        if not mine:
+            raise Disproof(f"{name} runs no custom rule.")
+        if theirs:
+            raise Disproof(f"{name}_reference runs a custom rule itself.")
+    if not mine:
+        e.note(
+            f"{name} runs no custom rule: JAX's own derivatives are all there is to judge."
         )
+    if theirs:
+        e.note("The reference runs a custom rule itself, which is taken at its word.")
     return 0.0
 
 
 def value_equals_reference(e: Evidence):
-    """Called plainly, and by the forward rule, the function is the reference."""
-    count = len(e.dys)
-    names = ["the output"] if count == 1 else [f"output {i}" for i in range(count)]
-    return max(
-        _agree(e, "value", f"{e.op.name}, called plainly:", names),
-        _agree(e, "forward", f"{e.op.name}, by its forward rule:", names),
+    """Plainly called or by its forward rule: the reference's."""
+    s, name = e.exact, e.op.name
+    value, forward = (
+        numbers(e, "value", ""),
+        numbers(e, "forward", "by its forward rule, "),
     )
+    error = 0.0
+    for i, output in enumerate(outputs(s)):
+        what = f"{name}, by its forward rule: {output}"
+        same_type(what, forward[i], value[i], output)
+        rounding = functools.partial(bounds, e, s, "mine", "value", i)
+        error = max(error, agree(what, output, forward[i], value[i], s.eps, rounding))
+        if isinstance(s.theirs["value"], Exception):
+            e.note(f"The reference raises {said(s.theirs['value'])}.")
+            continue
+        what = f"{name}, called plainly: {output}"
+        want = s.theirs["value"][i]
+        if value[i].shape != want.shape:
+            raise Disproof(
+                f"{what} has shape {value[i].shape}, the reference's {want.shape}.", output
+            )
+        note_poles(e, output, value[i], want)
+        rounding = functools.partial(bounds, e, s, "theirs", "value", i)
+        error = max(error, agree(what, output, value[i], want, s.eps, rounding))
+    return error
 
 
 def vjp_equals_reference(e: Evidence):
-    """Each argument's cotangent is what autodiff makes of the reference."""
-    return _agree(e, "vjp", f"{e.op.name}: the cotangent of")
+    """Cotangents are what autodiff makes of the reference."""
+    error = cotangents_agree(e, e.exact)
+    if e.defaults:
+        moved = f" (with other values in {' and '.join(e.defaults)} than 0 or 1)"
+        error = max(error, cotangents_agree(e, e.elsewhere, moved))
+    return error
 
 
 def vjp_equals_differences(e: Evidence):
-    """Each argument's cotangent is the slope of the function's own values.
+    """Cotangents are the slopes of the function's own values.
 
     Elements that are infinite, or where the function has no finite values nearby, are
     left out; at a kink any slope between the one-sided ones will do.
     """
-    d, products, s = e.differences
-    return max(
-        slope_agrees(f"{e.op.name}: the cotangent of {name}", d.leaf == i, products, s)
-        for i, name in enumerate(e.names)
+    numbers(e, "vjp", "")
+    s, name = e.exact, e.op.name
+    # all positive, so that a convex function's kinks stay convex
+    cts, dys = ([a[POSITIVE] for a in arrays] for arrays in (s.mine["vjp"], s.dys))
+    d, products, found = s.slopes(cts, dys)
+
+    def choices():
+        """What cotangents a kink leaves to choose from, as far as noise finds them."""
+        try:
+            bounds = s.spread("theirs", "vjp")
+        except Exception:
+            bounds = s.spread("mine", "vjp")
+        return d.ranges(*([b[POSITIVE] for b in bound] for bound in bounds))
+
+    error = max(
+        slope_agrees(
+            f"{name}: the cotangent of {leaf}", d.leaf == i, products, found, leaf, choices
+        )
+        for i, leaf in enumerate(e.names)
     )
+    product, r = s.remainder(cts, dys)
+    if r and r.order < 1.4 and r.error > 1e-5:
+        raise Disproof(
+            f"{name}: in a random direction, Taylor's remainder shrinks as the step to the "
+            f"power {r.order:.2f} and not faster, so the slope is off by {r.error:.1e} of "
+            f"its terms: it is {product:.6g}, should be {r.slope:.6g}.",
+            got=product,
+            want=r.slope,
+        )
+    return error
 
 
 def cotangents_have_argument_types(e: Evidence):
-    """Cotangents have the dtype of their argument, in every mix of float dtypes.
-
-    JAX checks the shapes that a backward rule returns, but not the dtypes. Mixes that the
-    function itself does not take are left out.
-    """
-    f, leaves = e.problem.f, e.problem.leaves
-    low, high = jnp.bfloat16, jnp.float32
-    mixes = [[low] * len(leaves), [high] * len(leaves)]
-    mixes += [
-        [low] * i + [high] + [low] * (len(leaves) - i - 1) for i in range(len(leaves))
-    ]
-    for mix in mixes:
-        args = [jax.ShapeDtypeStruct(a.shape, t) for a, t in zip(leaves, mix, strict=True)]
-        try:
-            dys = jax.eval_shape(f, *args)
-        except (TypeError, ValueError):
-            continue
-        cts = jax.eval_shape(lambda args, dys: pullback(f, args, dys), args, dys)
-        for name, a, ct in zip(e.names, args, cts, strict=True):
-            assert (ct.shape, ct.dtype) == (a.shape, a.dtype), (
-                f"{e.op.name}: the cotangent of {name} is {ct.dtype}{ct.shape}, should be "
-                f"{a.dtype}{a.shape}, for arguments in "
-                f"{', '.join(b.dtype.name for b in args)}."
-            )
+    """Cotangents have the type of their argument; integers none."""
+    _types.as_given(e)
+    if e.literal:
+        _types.in_every_mix(e)
     return 0.0
 
 
+def same_in_dtypes_given(e: Evidence):
+    """In the dtypes given, all is off by rounding alone."""
+    if e.given is None:
+        return 0.0
+    s, given = e.exact, e.given
+    for key, names in (("value", outputs(s)), ("vjp", e.names)):
+        got, want = given.mine[key], s.mine[key]
+        if isinstance(got, Exception):
+            raise Disproof(f"{e.op.name}, in the dtypes given, raises {said(got)}.")
+        if isinstance(want, Exception):
+            continue
+        theirs = given.theirs[key]
+        for i, name in enumerate(names):
+            of = "" if key == "value" else "the cotangent of "
+            what = f"{e.op.name}, in {got[i].dtype.name}: {of}{name}"
+            rounded_alike(e, given, key, i, what, name, got, want, theirs)
+    return 0.0
+
+
+def same_without_jit(e: Evidence):
+    """Run an operation at a time, the numbers are the same."""
+    s = e.exact
+    return like_plain(e, "run without jit", s.eager, [0])
+
+
 def vjp_under_vmap(e: Evidence):
-    """A batch of problems in one call has each problem's cotangents."""
-    return _agree(e, "vmap", f"{e.op.name} under vmap: the cotangent of")
+    """In a batch of all arguments, or of one, they are the same."""
+    s, groups = e.exact, e.exact.groups
+    last = s.count + len(groups)
+    error = like_plain(e, "under vmap", numbers(e, "vmap", "under vmap, "), [0, last])
+    values = zip(
+        outputs(s), numbers(e, "batch", "under vmap, "), s.mine["value"], strict=True
+    )
+    for i, (output, got, want) in enumerate(values):
+        own = functools.partial(bounds, e, s, "mine", "value", i)
+        what = f"{e.op.name} under vmap: {output}"
+        error = max(error, agree(what, output, got, want, s.eps, own))
+    alone = numbers(e, "alone", "under vmap, ")
+    width = len(e.names)
+    for i, group in enumerate(groups):
+        part = alone[width * i : width * (i + 1)]
+        only = e.names[group[0]].split("[")[0]
+        error = max(
+            error, like_plain(e, f"under vmap of {only} alone", part, [0, s.count + i])
+        )
+    part = alone[width * len(groups) :]
+    return max(error, like_plain(e, "under vmap of the cotangents alone", part, [0, 1]))
 
 
 def vjp_under_scan(e: Evidence):
-    """Inside a scan that is differentiated, each step has its own cotangents."""
-    return _agree(e, "scan", f"{e.op.name} under scan: the cotangent of")
+    """In a scan that is differentiated, they are the same."""
+    last = e.exact.count + len(e.exact.groups)
+    return like_plain(e, "under scan", numbers(e, "scan", "under scan, "), [0, last])
 
 
 def vjp_under_checkpoint(e: Evidence):
-    """With the forward pass run again in the backward pass, nothing changes."""
-    return _agree(e, "remat", f"{e.op.name} under checkpoint: the cotangent of")
+    """With the forward pass run again for it, they are the same."""
+    return like_plain(e, "under checkpoint", numbers(e, "remat", "under checkpoint, "), [0])
 
 
 def reverse_over_reverse(e: Evidence):
-    """The pullback's own pullback, in the arguments and in the cotangents."""
-    names = [*e.names, *(f"the cotangent of output {i}" for i in range(len(e.dys)))]
-    return _agree(e, "rev2", f"{e.op.name}, reverse over reverse: the cotangent of", names)
+    """The pullback's own pullback is the reference's."""
+    names = [*e.names, *(f"the cotangent of {output}" for output in outputs(e.exact))]
+    return _second(e, "rev2", "reverse over reverse: the cotangent of", names)
 
 
 def forward_over_reverse(e: Evidence):
-    """The pullback's derivative along a direction: a Hessian-vector product."""
-    return _agree(e, "fwd2", f"{e.op.name}, forward over reverse: the tangent of")
+    """The pullback's derivative along a direction is, too."""
+    return _second(e, "fwd2", "forward over reverse: the tangent of", e.names)
+
+
+def _second(e, key, what, names):
+    settings = [(e.exact, "")]
+    if e.kinked:
+        settings = [(e.nearby, " (a little off the kink)")]
+    if e.defaults:
+        moved = f" (with other values in {' and '.join(e.defaults)} than 0 or 1)"
+        settings.append((e.elsewhere, moved))
+    error = 0.0
+    for s, where in settings:
+        got, want = s.mine[key], s.theirs[key]
+        if isinstance(want, Exception):
+            how = what.split(":")[0]
+            e.note(f"The reference raises {said(want)} for {how}: that is not claimed.")
+            continue
+        if isinstance(got, Exception):
+            raise Disproof(f"{e.op.name}, {what.split(':')[0]}, raises {said(got)}.")
+        for i, name in enumerate(names):
+            rounding = own = None  # a wrong pullback's own need no fine judgement
+            if not e.first_order_fails:
+                rounding = functools.partial(bounds, e, s, "theirs", key, i)
+                own = functools.partial(bounds, e, s, "mine", key, i)
+            text = f"{e.op.name}, {what} {name}{where}"
+            error = max(error, agree(text, name, got[i], want[i], s.eps, rounding, own))
+    return error
 
 
 CLAIMS = {
@@ -114,77 +226,11 @@ CLAIMS = {
     "vjp": vjp_equals_reference,
     "diff": vjp_equals_differences,
     "types": cotangents_have_argument_types,
+    "dtype": same_in_dtypes_given,
+    "jit": same_without_jit,
     "vmap": vjp_under_vmap,
     "scan": vjp_under_scan,
     "remat": vjp_under_checkpoint,
     "rev2": reverse_over_reverse,
     "fwd2": forward_over_reverse,
 }
-
-
-def _agree(e, key, what, names=None, rtol=1e-10):
-    got = e.mine[key]
-    assert not isinstance(got, Exception), (
-        f"{what} {', '.join(names or e.names)} raises {type(got).__name__}: "
-        f"{first_line(got)}"
-    )
-    arrays = zip(names or e.names, got, e.reference[key], strict=True)
-    return max((agree(f"{what} {name}", g, w, rtol) for name, g, w in arrays), default=0.0)
-
-
-def first_line(error) -> str:
-    """What an exception says, in brief."""
-    return next(iter(str(error).strip().splitlines()), "")
-
-
-def agree(what, got, want, rtol=1e-10) -> float:
-    """The worst error of an array, relative to the largest element that it should have.
-
-    Raises:
-        AssertionError: naming the element and both numbers, if it exceeds `rtol`.
-    """
-    assert (got.shape, got.dtype) == (want.shape, want.dtype), (
-        f"{what} is {got.dtype}{got.shape}, should be {want.dtype}{want.shape}."
-    )
-    if not got.size:
-        return 0.0
-    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
-    scale = np.abs(want[np.isfinite(want)]).max(initial=0.0) or 1.0
-    with np.errstate(invalid="ignore"):
-        off = np.where(got == want, 0.0, np.abs(got - want)) / scale
-    off = np.where(np.isnan(off), np.inf, off)
-    worst = np.unravel_index(off.argmax(), off.shape)
-    at = f"at [{', '.join(map(str, worst))}] " if worst else ""
-    assert off[worst] <= rtol, (
-        f"{what} is off by {off[worst]:.1e} of its scale (allowed {rtol:.0e}): {at}it is "
-        f"{got[worst]:.6g}, should be {want[worst]:.6g}."
-    )
-    return float(off[worst])
-
-
-def slope_agrees(what, mine, products, s, rtol=1e-6) -> float:
-    """The worst error along the directions `mine`, relative to the steepest of them.
-
-    Directions without finite values nearby are left out; at a kink any slope between
-    the one-sided ones will do, and counts as no error.
-
-    Raises:
-        AssertionError: naming the direction and both slopes, if it exceeds `rtol` by
-            more than the differences' own uncertainty.
-    """
-    known = np.flatnonzero(mine & np.isfinite(s.central) & np.isfinite(s.error))
-    got, central = products[known], s.central[known]
-    scale = np.abs(central).max(initial=0.0) or 1.0
-    off = np.abs(got - central) / scale
-    room = rtol + 10 * s.error[known] / scale
-    kink = (s.high - s.low)[known] > 1e-3 * scale
-    inside = (got >= s.low[known] - rtol * scale) & (got <= s.high[known] + rtol * scale)
-    off[kink & inside] = 0.0
-    if not (off > room).any():
-        return float(off.max(initial=0.0))
-    worst = (off - room).argmax()
-    raise AssertionError(
-        f"{what} disagrees with finite differences by {off[worst]:.1e} of its scale "
-        f"(allowed {room[worst]:.0e}): along direction {known[worst] - mine.argmax()} it "
-        f"is {got[worst]:.6g}, and the function's slope is {central[worst]:.6g}."
-    )

@@ -7,17 +7,20 @@ suits every function and argument, so a ladder of steps is tried, halving from a
 of the argument's largest element, and the step taken at which three neighbours agree best.
 Their disagreement, with the rounding of the values they come from, is the error reported
 (in the spirit of Ridders, 1982). At a kink the two one-sided derivatives differ, and a
-rule may return anything between them.
+rule may return anything between them. The ladder is climbed down only as far as is needed.
+
+Taylor's remainder $\phi(h) - \phi(0) - h\,\dot\phi$ shrinks as $h^2$ if $\dot\phi$ is the
+derivative, and as $h$ if not, whatever the function's scale.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
-RUNGS = 30
+RUNGS = 10  # in a flight, of which there are at most
+FLIGHTS = 6
+SETTLED = 1e-7
 
 
 class Directions(NamedTuple):
@@ -34,9 +37,19 @@ class Directions(NamedTuple):
 
     def products(self, cts):
         """The inner product of each direction with cotangents of all leaves."""
-        flat = np.concatenate([np.ravel(ct) for ct in cts])
-        terms = np.where(self.weights == 0, 0, self.weights * np.nan_to_num(flat))
-        return np.bincount(self.block, terms, len(self.leaf))
+        return self._sums(self.weights * self._flat(cts))
+
+    def ranges(self, low, high):
+        """The least and the greatest of the products, for cotangents between bounds."""
+        ends = self.weights * self._flat(low), self.weights * self._flat(high)
+        return self._sums(np.minimum(*ends)), self._sums(np.maximum(*ends))
+
+    def _flat(self, cts):
+        return np.nan_to_num(np.concatenate([np.ravel(ct) for ct in cts]))
+
+    def _sums(self, terms):
+        terms = np.where(self.weights == 0, 0, terms)
+        return np.bincount(self.block, terms, len(self.leaf))[: len(self.leaf)]
 
 
 def directions(leaves, seed, limit=128) -> Directions:
@@ -61,61 +74,92 @@ def directions(leaves, seed, limit=128) -> Directions:
         leaf += [i] * count
         scale += [abs(a[finite]).max(initial=0.0) or 1.0] * count
     return Directions(
-        np.concatenate(block), np.concatenate(weights), np.array(leaf), np.array(scale)
+        np.concatenate(block),
+        np.concatenate(weights),
+        np.array(leaf, int),
+        np.array(scale, float),
     )
 
 
+def everywhere(leaves, seed) -> Directions:
+    """One direction that moves all leaves together, each as far as it is large."""
+    rng = np.random.default_rng(seed)
+    weights = []
+    for a in (np.ravel(leaf) for leaf in leaves):
+        finite = np.isfinite(a)
+        scale = abs(a[finite]).max(initial=0.0) or 1.0
+        weights.append(np.where(finite, scale * rng.uniform(-1, 1, a.size), 0))
+    flat = np.concatenate(weights)
+    return Directions(np.zeros(flat.size, int), flat, np.zeros(1, int), np.ones(1))
+
+
 class Slopes(NamedTuple):
-    """Derivatives along directions: central with its error, and one-sided."""
+    """Derivatives along directions: central with its error, and one-sided.
+
+    `support` has the steps' central slopes and errors that are nearly as certain as the
+    best, of shape (steps, directions), nan elsewhere.
+    """
 
     central: np.ndarray
     error: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    support: tuple[np.ndarray, np.ndarray]
 
 
-def slopes(f, leaves, dys, d: Directions, jit=jax.jit) -> tuple[np.ndarray, Slopes]:
-    """Differentiate `sum(dy * y)` over the outputs of `f(*leaves)` along directions.
+# moves(directions, rows, steps): how far <dy, f> moves along each row's direction by each
+# step, two arrays of one length.
+Moves = Callable[[Directions, np.ndarray, np.ndarray], np.ndarray]
 
-    Returns the slopes by the function's own pullback, and those by differences. Infinite
-    outputs, whose change no difference can tell, have no part in either.
+
+def slopes(moves: Moves, size: float, eps: float, d: Directions, products) -> Slopes:
+    """Differentiate along directions, down the ladder until `products` are confirmed.
+
+    `size` is that of the terms which `moves` adds up, and `eps` their relative rounding.
     """
-    steps = 0.05 * d.scale * 2.0 ** -np.arange(RUNGS)[:, None]
+    count = len(d.leaf)
+    right = np.full((RUNGS * FLIGHTS, count), np.nan)
+    left = right.copy()
+    steps = 0.05 * d.scale * 2.0 ** -np.arange(len(right))[:, None]
+    open_rows = np.arange(count)
+    for flight in range(FLIGHTS):
+        rungs = slice(RUNGS * flight, RUNGS * (flight + 1))
+        h = steps[rungs, open_rows]
+        rows = np.broadcast_to(open_rows, h.shape)
+        for side, sign in ((right, 1), (left, -1)):
+            moved = moves(d, rows.ravel(), sign * h.ravel()).reshape(h.shape)
+            side[rungs, open_rows] = moved / (sign * h)
+        found = _read(right, left, steps, size * eps)
+        scale = _scale(found.central, d.leaf)
+        settled = abs(products - found.central) <= SETTLED * scale
+        settled &= found.error <= SETTLED * scale
+        open_rows = np.flatnonzero(~settled)
+        if not open_rows.size:
+            break
+    return found
 
-    def changes(leaves, dys, grid):
-        flat, unravel = ravel_pytree(leaves)
-        base, vjp = jax.vjp(f, *leaves)
-        dys = [jnp.where(jnp.isfinite(b), dy, 0) for b, dy in zip(base, dys, strict=True)]
 
-        def change(point):
-            h, row = point
-            u = jnp.where(jnp.asarray(d.block) == row, jnp.asarray(d.weights), 0)
-            moved = f(*unravel(jnp.where(u == 0, flat, flat + h * u)))
-            # equal infinities have not moved
-            apart = [jnp.where(m == b, 0, m - b) for m, b in zip(moved, base, strict=True)]
-            return sum(jnp.vdot(dy, a) for dy, a in zip(dys, apart, strict=True))
+def _scale(central, leaf):
+    """The steepest known slope of each direction's leaf."""
+    steepest = np.zeros(leaf.max(initial=0) + 1)
+    np.maximum.at(steepest, leaf, np.nan_to_num(abs(central), posinf=0.0))
+    return np.where(steepest > 0, steepest, 1.0)[leaf]
 
-        size = sum(
-            jnp.vdot(abs(dy), jnp.where(jnp.isfinite(b), abs(b), 0))
-            for dy, b in zip(dys, base, strict=True)
-        )
-        return vjp(dys), jax.lax.map(change, grid), size
 
-    rows = np.broadcast_to(np.arange(len(d.leaf)), (2, *steps.shape))
-    grid = (np.stack([steps, -steps]).ravel(), rows.ravel())
-    cts, found, size = jit(changes)(leaves, dys, grid)
+def _read(right, left, steps, rounding):
     # differences of values that are rounded tell no more than this
-    noise = np.finfo(float).eps * float(size) / steps[1:]
-    right, left = np.asarray(found).reshape(2, *steps.shape) / np.stack([steps, -steps])
+    noise = rounding / steps[1:]
     with np.errstate(invalid="ignore"):
         central = (right + left) / 2
-        middle, error = _steadiest((4 * central[1:] - central[:-1]) / 3, noise)
-        left, left_error = _steadiest(2 * left[1:] - left[:-1], noise)
-        right, right_error = _steadiest(2 * right[1:] - right[:-1], noise)
+        estimates = (4 * central[1:] - central[:-1]) / 3
+        middle, error, errors = _steadiest(estimates, noise)
+        left, left_error, _ = _steadiest(2 * left[1:] - left[:-1], noise)
+        right, right_error, _ = _steadiest(2 * right[1:] - right[:-1], noise)
     slack = left_error + right_error
-    return d.products(cts), Slopes(
-        middle, error, np.minimum(left, right) - slack, np.maximum(left, right) + slack
-    )
+    near = errors <= np.maximum(error, 1e-6 * abs(estimates[1:-1]))
+    support = np.where(near, estimates[1:-1], np.nan), np.where(near, errors, np.nan)
+    low, high = np.minimum(left, right) - slack, np.maximum(left, right) + slack
+    return Slopes(middle, error, low, high, support)
 
 
 def _steadiest(estimates, noise):
@@ -125,4 +169,47 @@ def _steadiest(estimates, noise):
     worst = np.maximum(jumps[:-1], jumps[1:]) + noise[1:-1]
     best = worst.argmin(0)[None]
     picked = np.take_along_axis(estimates[1:-1], best, 0)[0]
-    return picked, np.take_along_axis(worst, best, 0)[0]
+    return picked, np.take_along_axis(worst, best, 0)[0], worst
+
+
+class Remainder(NamedTuple):
+    """How Taylor's remainder along one direction shrinks: as `h ** order`.
+
+    `slope` is the function's slope there, `error` the remainder over the step, relative to
+    the size of the slope's terms, where the order was read off.
+    """
+
+    order: float
+    slope: float
+    error: float
+
+
+def remainder(moves: Moves, size, eps, d: Directions, product, terms) -> Remainder | None:
+    """Read off the order at the smallest steps that rounding lets through.
+
+    None where there is nothing to read: the function is linear to within its rounding, or
+    is not smooth there, or not finite.
+    """
+    h = 0.05 * 2.0 ** -np.arange(30)
+    rows = np.zeros(len(h), int)
+    ahead, back = moves(d, rows, h), moves(d, rows, -h)
+    with np.errstate(all="ignore"):
+        odd, even = (ahead - back) / 2 - h * product, (ahead + back) / 2
+        clear = (abs(odd) > 100 * eps * size) & (abs(odd) > 1e-6 * h * terms)
+        clear &= np.isfinite(odd) & np.isfinite(even)
+        if clear.sum() < 5 or not clear[5:].any():
+            return None
+        last = np.flatnonzero(clear)[-4:]
+        if last[-1] - last[0] != 3:
+            return None
+        orders = -np.diff(np.log2(abs(odd[last])))
+        kinks = -np.diff(np.log2(abs(even[last])))
+    if (abs(even[last]) > 100 * eps * size).all() and np.median(kinks) < 1.5:
+        return None
+    if np.ptp(orders) > 0.2:
+        return None
+    end = last[-1]
+    slope = product + odd[end] / h[end]
+    return Remainder(
+        float(np.median(orders)), float(slope), float(abs(odd[end]) / h[end] / terms)
+    )

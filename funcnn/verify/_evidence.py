@@ -1,158 +1,137 @@
 """The numbers that claims are about: what a function computes in every way it is run."""
 
-import contextlib
 import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from funcnn.verify._autodiff import autodiff
-from funcnn.verify._differences import directions, slopes
-from funcnn.verify._subject import Op, cotangents, problem, pullback
+from funcnn.verify._autodiff import has_rule
+from funcnn.verify._setting import Setting
+from funcnn.verify._subject import Op, Split, cast, parameter_names
+from funcnn.verify._words import first_line
 
-# Each program runs once, on tiny arrays: compile it fast rather than well.
-OPTIONS: dict[str, str | bool] = {
-    "xla_backend_optimization_level": "0",
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_parallel_codegen_split_count": "1",
-    "xla_cpu_use_fusion_emitters": False,
+# What each claim needs of the function's own numbers, beside its value
+# and its pullback.
+NEEDS = {
+    "value": {"forward"},
+    "vmap": {"vmap", "alone", "batch"},
+    "scan": {"scan"},
+    "remat": {"remat"},
+    "rev2": {"rev2"},
+    "fwd2": {"fwd2"},
 }
-
-
-@functools.cache
-def supported_options():
-    """Those of the compiler's options that this version of it has."""
-    trivial = jax.jit(lambda: 0).lower()
-    supported: dict[str, str | bool] = {}
-    for name, value in OPTIONS.items():
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            trivial.compile(compiler_options={name: value})
-            supported[name] = value
-    return supported
-
-
-def jit(f):
-    """Compile `f` in little time."""
-    return jax.jit(f, compiler_options=supported_options())
 
 
 class Evidence:
     """One function, one set of arguments, and all numbers computed from them on demand.
 
-    `mine` and `reference` are dicts of lists of arrays, or of the exception raised, by
-    the names of the claims they serve; naming some `claims` leaves out the rest. JAX
-    cannot take forward mode through a rule whose forward pass calls the function itself,
-    which many do: unless `literal`, that call is erased first.
+    `exact` holds them in float64, or in the dtypes given if the function takes no other;
+    `given` in the dtypes given, if those are others. Naming some `claims` leaves out what
+    the rest need. JAX cannot take forward mode through a rule whose forward pass calls the
+    function itself, which many do: unless `literal`, that call is erased first. `notes`
+    collects what cannot be claimed, and why.
     """
 
-    def __init__(self, op: Op, args, seed: int = 0, claims=(), literal=True):
-        self.op = op
-        self.args = args
-        self.problem = problem(op.apply, args)
-        self.names = self.problem.names
-        self.seed = seed
-        self._literal = literal
-        self._wanted = {*claims, "forward"} if claims else None
-        if not self.names:
+    def __init__(self, op: Op, args, seed: int = 0, claims=(), literal=True, alone=None):
+        self.op, self.args, self.literal = op, args, literal
+        self.notes: list[str] = []
+        self.kinked = self.first_order_fails = False
+        wanted = (
+            {"vjp", "value"}.union(*(NEEDS.get(claim, ()) for claim in claims))
+            if claims
+            else None
+        )
+        make = functools.partial(Setting, op, seed=seed, literal=literal, alone=alone)
+        self.parameters = parameter_names(op.apply, len(args))
+        dtypes = [a.dtype for a in Split(op.apply, args).leaves]
+        x64 = jnp.result_type(float) == np.float64 or np.float64 in dtypes
+        self.x64 = x64
+        if not dtypes:
             raise TypeError(f"{op.name} has no floating-point array in its arguments.")
-        self._reference = problem(op.reference, args).f
-        rng = np.random.default_rng(seed + 1)
-        leaves = list(map(np.asarray, self.problem.leaves))
-        self.dys = cotangents(self._reference, leaves, seed)
-        if not self.dys:
+        self.given = None
+        if any(dtype != np.float64 for dtype in dtypes):
+            self.given = make(args, wanted={"value", "vjp"}, x64=x64)
+        try:
+            outputs = self.given and self.given.outputs
+            exact = cast(args, jnp.float64)
+            self.exact = make(exact, wanted=wanted, x64=True, given=outputs)
+            if not literal:
+                _ahead(self.exact, self.given, claims)
+            if self.given and isinstance(self.exact.mine["vjp"], Exception):
+                raise self.exact.mine["vjp"]
+        except Exception as error:
+            if not self.given or isinstance(self.given.mine["vjp"], Exception):
+                raise
+            self.exact, self.given = make(args, wanted=wanted, x64=x64), None
+            self.notes.append(
+                f"{op.name} does not take float64 ({first_line(error)}): it is judged in "
+                "the dtypes given, as closely as their rounding allows."
+            )
+        if not self.exact.outputs:
             raise TypeError(f"{op.name} has no floating-point array in its output.")
-        along = [np.asarray(rng.standard_normal(a.shape), a.dtype) for a in leaves]
-        self._inputs = (leaves, self.dys, along)
+        self.names = self.exact.split.names
+
+    def note(self, text):
+        if text not in self.notes:
+            self.notes.append(text)
+
+    @property
+    def has_rule(self):
+        """Whether the function, and whether the reference, runs a custom rule."""
+        return [has_rule(jaxpr) for jaxpr in self.exact.jaxprs]
 
     @functools.cached_property
-    def mine(self):
-        """The function by itself, differentiated, and under each transformation."""
-        f = self.problem.f
-
-        def scanned(*rows):
-            return jax.lax.scan(lambda _, row: (None, f(*row)), None, rows)[1]
-
-        def batch(leaves, dys, _):
-            return jax.vmap(functools.partial(pullback, f))(leaves, dys)
-
-        single = {
-            "value": lambda leaves, dys, along: f(*leaves),
-            "forward": lambda leaves, dys, along: jax.vjp(f, *leaves)[0],
-            "vjp": lambda leaves, dys, along: pullback(f, leaves, dys),
-            "remat": lambda leaves, dys, along: pullback(jax.checkpoint(f), leaves, dys),
-            **_second_order(f, self._literal),
-        }
-        double = {
-            "vmap": batch,
-            "scan": lambda leaves, dys, _: pullback(scanned, leaves, dys),
-        }
-        pairs = jax.tree.map(lambda *pair: np.stack(pair), *self._two())
-        pieces = {k: (g, self._inputs) for k, g in single.items()}
-        return _run(self._needed(pieces | {k: (g, pairs) for k, g in double.items()}))
+    def defaults(self):
+        """The names of the leaves that are all 0 or all 1, as when just initialised."""
+        leaves = zip(self.names, self.exact.leaves, strict=True)
+        return [name for name, a in leaves if a.size and (np.all(a == 0) or np.all(a == 1))]
 
     @functools.cached_property
-    def reference(self):
-        """The reference on the same inputs, and on the pairs one at a time."""
-        r = self._reference
-        pieces = {
-            "value": lambda leaves, dys, along: r(*leaves),
-            "vjp": lambda leaves, dys, along: pullback(r, leaves, dys),
-            **_second_order(r),
-        }
-        compiled = jit(lambda inputs: {k: g(*inputs) for k, g in pieces.items()})
-        first, second = (compiled(inputs) for inputs in self._two())
-        each = [np.stack(pair) for pair in zip(first["vjp"], second["vjp"], strict=True)]
-        again = {"forward": first["value"], "remat": first["vjp"]}
-        return first | again | {"vmap": each, "scan": each}
+    def elsewhere(self):
+        """The exact numbers with other values in `defaults`."""
+        return self._moved(lambda name, a, u: a + u / 2 if name in self.defaults else a)
 
     @functools.cached_property
-    def differences(self):
-        """Directions, the pullback's product with each, and the function's slope there.
+    def nearby(self):
+        """The exact numbers a hundredth away in every leaf, off any kink."""
 
-        The cotangents are positive, so that a convex function's kinks stay convex.
-        """
-        leaves = self._inputs[0]
-        dys = [1.5 + np.tanh(dy) for dy in self.dys]
-        d = directions(leaves, self.seed)
-        return d, *slopes(self.problem.f, leaves, dys, d, jit)
+        def move(name, a, u):
+            sizes = np.abs(a[np.isfinite(a) & (a != 0)])
+            return np.where(a == 0, sizes.min(initial=1.0), a) * (u / 100) + a
 
-    def _needed(self, pieces):
-        if self._wanted is None:
-            return pieces
-        return {k: v for k, v in pieces.items() if k in self._wanted}
+        return self._moved(move)
 
-    def _two(self):
-        """The inputs, and three quarters of them: in the domain if they are."""
-        return self._inputs, jax.tree.map(lambda a: np.asarray(0.75 * a), self._inputs)
+    def _moved(self, move):
+        rng = np.random.default_rng(self.exact.seed + 2)
+        leaves = []
+        for name, a in zip(self.names, self.exact.leaves, strict=True):
+            u = rng.uniform(0.2, 1, a.shape) * rng.choice([-1, 1], a.shape)
+            leaves.append(np.asarray(move(name, a, u), a.dtype))
+        return self.exact.at(leaves)
 
 
-def _second_order(f, literal=True):
-    """Derivatives of the pullback; unless `literal`, of one with no rule left in it."""
+def _ahead(exact, given, claims):
+    """Compute in threads what claims will ask for: XLA compiles outside Python's lock."""
+    tasks = [lambda: exact.mine, lambda: exact.theirs]
+    if not claims or "jit" in claims:
+        tasks.append(lambda: exact.eager)
+    if given and (not claims or "dtype" in claims):
+        tasks += [lambda: given.mine, lambda: given.theirs]
+    # what a user set for this thread alone
+    config: Any = jax.config
+    promotion, precision = (
+        config.jax_numpy_dtype_promotion,
+        config.jax_default_matmul_precision,
+    )
 
-    def first(leaves, dys):
-        return pullback(f, leaves, dys)
+    def run(task):
+        with jax.numpy_dtype_promotion(promotion), jax.default_matmul_precision(precision):
+            return task()
 
-    def reverse(leaves, dys, along):
-        to_leaves, to_dys = jax.vjp(first, leaves, dys)[1](along)
-        return [*to_leaves, *to_dys]
-
-    def forward(leaves, dys, along):
-        once = first if literal else autodiff(first)
-        return jax.jvp(lambda leaves: once(leaves, dys), (leaves,), (along,))[1]
-
-    return {"rev2": reverse, "fwd2": forward}
-
-
-def _run(pieces):
-    """Compile all pieces as one program; if that fails, each alone, to see which."""
-    try:
-        inputs = {k: inputs for k, (_, inputs) in pieces.items()}
-        return jit(lambda i: {k: g(*i[k]) for k, (g, _) in pieces.items()})(inputs)
-    except Exception:  # a rule may raise anything
-        found = {}
-        for k, (g, inputs) in pieces.items():
-            try:
-                found[k] = jit(g)(*inputs)
-            except Exception as error:
-                found[k] = error
-        return found
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for future in [pool.submit(run, task) for task in tasks]:
+            future.exception()

@@ -19,7 +19,7 @@ class Op(NamedTuple):
 
     name: str
     apply: Callable
-    reference: Callable
+    reference: Callable | None
     cases: Callable
 
 
@@ -41,6 +41,77 @@ def discover() -> list[Op]:
     return found
 
 
+class Split:
+    """Arguments split into what is differentiated, what is traced, and what is neither.
+
+    `leaves` are the floating-point arrays, a complex one as its real and its imaginary
+    part; `held` the other arrays; everything else is `static`. `names` are the leaves',
+    `groups` the indices of the leaves in each argument that has any.
+    """
+
+    def __init__(self, f, args, concrete=False):
+        self.concrete = concrete
+        flat, self._tree = jax.tree_util.tree_flatten_with_path(args)
+        parameters = parameter_names(f, len(args))
+        self.leaves: list = []
+        self.held: list = []
+        self.names: list[str] = []
+        self._kinds = []
+        self._static = []
+        groups: dict = {}
+        for path, leaf in flat:
+            kind = _kind(leaf, concrete)
+            name = parameters[path[0].idx] + jax.tree_util.keystr(path[1:])
+            if kind == "complex":
+                self.leaves += [np.real(leaf), np.imag(leaf)]
+                self.names += [f"{name}.real", f"{name}.imag"]
+            elif kind == "float":
+                self.leaves.append(leaf)
+                self.names.append(name)
+            elif kind == "held":
+                self.held.append(leaf)
+            count = {"complex": 2, "float": 1}.get(kind, 0)
+            group = groups.setdefault(path[0].idx, [])
+            group += range(len(self.leaves) - count, len(self.leaves))
+            self._kinds.append(kind)
+            self._static.append(leaf if kind == "static" else None)
+        self.groups = [group for group in groups.values() if group]
+
+    @property
+    def key(self):
+        """What two splits have in common if one program serves both."""
+        static = tuple((type(leaf), leaf) for leaf in self._static)
+        return self._tree, tuple(self._kinds), static
+
+    def call(self, f, leaves, held) -> list:
+        """The floating-point arrays of the function's output, complex ones as two."""
+        leaves, held = iter(leaves), iter(held)
+        full = []
+        for kind, leaf in zip(self._kinds, self._static, strict=True):
+            if kind == "complex":
+                leaf = jax.lax.complex(next(leaves), next(leaves))
+            elif kind != "static":
+                leaf = next(leaves if kind == "float" else held)
+            full.append(leaf)
+        found = []
+        for y in jax.tree.leaves(f(*jax.tree.unflatten(self._tree, full))):
+            if is_float(y):
+                found.append(y)
+            elif is_array(y) and jnp.issubdtype(y.dtype, jnp.complexfloating):
+                found += [y.real, y.imag]
+        return found
+
+
+def _kind(leaf, concrete):
+    if not is_array(leaf):
+        return "static"
+    if is_float(leaf):
+        return "float"
+    if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+        return "complex"
+    return "static" if concrete or isinstance(leaf, np.generic) else "held"
+
+
 class Problem(NamedTuple):
     """A function of its differentiable leaves alone, everything else held fixed.
 
@@ -54,20 +125,10 @@ class Problem(NamedTuple):
 
 def problem(f, args) -> Problem:
     """Split `args` into floating-point array leaves and all else."""
-    flat, tree = jax.tree_util.tree_flatten_with_path(args)
-    slots = [i for i, (_, leaf) in enumerate(flat) if is_float(leaf)]
-
-    def g(*leaves):
-        full = [leaf for _, leaf in flat]
-        for i, leaf in zip(slots, leaves, strict=True):
-            full[i] = leaf
-        return list(filter(is_float, jax.tree.leaves(f(*jax.tree.unflatten(tree, full)))))
-
-    parameters = _parameter_names(f, len(args))
-    names = [
-        parameters[flat[i][0][0].idx] + jax.tree_util.keystr(flat[i][0][1:]) for i in slots
-    ]
-    return Problem(g, [flat[i][1] for i in slots], names)
+    split = Split(f, args)
+    return Problem(
+        lambda *leaves: split.call(f, leaves, split.held), split.leaves, split.names
+    )
 
 
 def is_float(leaf) -> bool:
@@ -80,11 +141,49 @@ def cast(args, dtype):
     return jax.tree.map(lambda a: np.asarray(a, dtype) if is_float(a) else a, args)
 
 
-def cotangents(f, leaves, seed):
-    """Random cotangents for the outputs of `f`: of both signs, no two alike."""
+def cotangents(outputs, seed, given=None) -> list[np.ndarray]:
+    """Nine cotangents for `outputs`, along a new first axis, none of them constant.
+
+    `KINDS` says what they are. Those in `ROUNDED` are numbers of the dtypes of `given`, so
+    that a run in those is given the same ones.
+    """
     rng = np.random.default_rng(seed)
-    outputs = jax.eval_shape(f, *leaves)
-    return [np.asarray(rng.standard_normal(y.shape), y.dtype) for y in outputs]
+    total = sum(y.size for y in outputs)
+    chosen = rng.integers(total) if total else 0
+    found, start = [], 0
+    for y, low in zip(outputs, given or outputs, strict=True):
+        sparse = rng.uniform(size=y.shape) < 0.1
+        sparse.reshape(-1)[rng.integers(max(y.size, 1)) : y.size][:1] = True
+        single = (np.arange(start, start + y.size) == chosen).reshape(y.shape)
+        wide = 10 ** rng.uniform(-2, 2, y.shape)
+        dense, sized, few, one, shifted, large, small = rng.standard_normal((7, *y.shape))
+        dense, few, shifted = (
+            np.asarray(np.asarray(a, low.dtype), float)
+            for a in (dense, few, 1.5 + np.tanh(shifted))
+        )
+        sized, mixed = wide * sized, COMBINATION[0] * dense + COMBINATION[1] * wide * sized
+        rows = [dense, sized, few * sparse, one * single, mixed, 0 * mixed]
+        rows += [shifted, 1e6 * large, 1e-9 * small]
+        with np.errstate(over="ignore"):  # float16 ends before a million
+            found.append(np.asarray(rows, y.dtype))
+        start += y.size
+    return found
+
+
+KINDS = (
+    "dense",
+    "of many sizes",
+    "zero but for a tenth",
+    "zero but for one number",
+    "a combination of others",
+    "zero",
+    "positive",
+    "large",
+    "small",
+)
+POSITIVE = 6
+ROUNDED = (0, 2, POSITIVE)
+COMBINATION = (1.75, -0.625)
 
 
 def pullback(f, leaves, dys):
@@ -92,7 +191,8 @@ def pullback(f, leaves, dys):
     return list(jax.vjp(f, *leaves)[1](list(dys)))
 
 
-def _parameter_names(f, count):
+def parameter_names(f, count) -> list[str]:
+    """What `f` calls its first `count` arguments."""
     try:
         names = list(inspect.signature(f).parameters)
     except (TypeError, ValueError):

@@ -1,0 +1,254 @@
+"""The programs that a check runs, compiled once for a function and shapes of arguments.
+
+Each returns a dict of lists of arrays by the names of the claims they serve. The points
+at which pullbacks are taken are data: point `k` has the leaves multiplied by `scales[k]`,
+a number a leaf, and cotangents of its own.
+"""
+
+import contextlib
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from funcnn.verify._autodiff import autodiff
+from funcnn.verify._rounding import DRAWS, noisy, pool_size
+from funcnn.verify._subject import Split, pullback
+
+# Small programs run once: compile them fast rather than well.
+OPTIONS: dict[str, str | bool] = {
+    "xla_backend_optimization_level": "0",
+    "xla_llvm_disable_expensive_passes": True,
+    "xla_cpu_parallel_codegen_split_count": "1",
+    "xla_cpu_use_fusion_emitters": False,
+}
+LARGE = 50_000
+
+
+@functools.cache
+def supported_options():
+    """Those of the compiler's options that this version of it has."""
+    trivial = jax.jit(lambda: 0).lower()
+    supported: dict[str, str | bool] = {}
+    for name, value in OPTIONS.items():
+        with contextlib.suppress(jax.errors.JaxRuntimeError):
+            trivial.compile(compiler_options={name: value})
+            supported[name] = value
+    return supported
+
+
+def jit(f, large=False):
+    """Compile `f` in little time, or, for `large` arrays, to run in little time."""
+    return jax.jit(f, compiler_options={} if large else supported_options())
+
+
+class Programs:
+    """All programs of one function and its reference, for one structure of arguments."""
+
+    def __init__(self, f, reference, split: Split, literal, large, alone=None):
+        self.f = functools.partial(split.call, f)
+        if reference:
+            self.reference = functools.partial(split.call, reference)
+        else:
+            self.reference = autodiff(self.f)
+        self.literal = literal
+        self.groups = split.groups
+        if alone is not None:
+            self.groups = [split.groups[alone % len(split.groups)]]
+        self._jit = functools.partial(jit, large=large)
+        self._compiled: dict = {}
+
+    def mine(self, wanted, inputs):
+        """The function by itself, differentiated, and under each transformation."""
+        pieces = self._mine()
+        names = tuple(k for k in pieces if not wanted or k in wanted)
+        return self._run("mine", {k: pieces[k] for k in names}, inputs)
+
+    def theirs(self, wanted, inputs):
+        """The reference on the same inputs."""
+        pieces = self._plain(self.reference, True)
+        names = tuple(k for k in pieces if not wanted or k in wanted)
+        return self._run("theirs", {k: pieces[k] for k in names}, inputs)
+
+    def moves(self, leaves, held, dys, block, weights, rows, steps):
+        """How far the sum of `dy * y` moves, by `steps` along the directions `rows`.
+
+        Infinite outputs, whose change no difference can tell, have no part in it.
+        """
+        return self._program("moves", self._moves)(
+            leaves, held, dys, block, weights, rows, steps
+        )
+
+    def theirs_forward(self, inputs):
+        """The reference's cotangents by forward mode, a leaf's element at a time.
+
+        Loops of unknown length have no other.
+        """
+
+        def vjp(leaves, held, dys, scales, along):
+            flat, unravel = ravel_pytree(leaves)
+
+            def column(i):
+                e = jnp.where(jnp.arange(flat.size) == i, 1, 0).astype(flat.dtype)
+                return jax.jvp(lambda x: self.reference(unravel(x), held), (flat,), (e,))[1]
+
+            columns = jax.lax.map(column, jnp.arange(flat.size))
+            rows = sum(
+                dy.reshape(len(dy), -1) @ c.reshape(flat.size, -1).T
+                for dy, c in zip(dys, columns, strict=True)
+            )
+            split = np.cumsum([a.size for a in leaves])[:-1]
+            parts = jnp.split(rows, split, 1)
+            return [p.reshape(-1, *a.shape) for p, a in zip(parts, leaves, strict=True)]
+
+        return self._run("forward", {"vjp": vjp}, inputs)["vjp"]
+
+    def spread(self, whose, key, inputs, eps, seed):
+        """The lowest and highest numbers of one piece in noisy arithmetic."""
+        piece = (self._mine() if whose == "mine" else self._plain(self.reference, True))[
+            key
+        ]
+        size = pool_size(piece, *inputs)
+        g = noisy(piece)
+
+        def extremes(noise, eps, *inputs):
+            def widen(bounds, noise):
+                y = g(noise, eps, *inputs)
+                low = jax.tree.map(jnp.fmin, bounds[0], y)
+                return (low, jax.tree.map(jnp.fmax, bounds[1], y)), None
+
+            first = g(noise[0], eps, *inputs)
+            return jax.lax.scan(widen, (first, first), noise)[0]
+
+        noise = np.random.default_rng(seed).uniform(-1, 1, (DRAWS // 2, size))
+        # in pairs of opposites, so that every argument moves both ways
+        noise = np.concatenate([noise, -noise])
+        return self._program(("spread", whose, key), extremes)(noise, eps, *inputs)
+
+    # --- what they are made of ----------------------------------------------------------
+
+    def _plain(self, f, literal):
+        def first(leaves, held, dys):
+            return pullback(lambda *a: f(a, held), leaves, dys)
+
+        def value(leaves, held, dys, scales, along):
+            return f(leaves, held)
+
+        def vjp(leaves, held, dys, scales, along):
+            def at(point):
+                s, dy = point
+                return first(scaled(leaves, s), held, dy)
+
+            return jax.lax.map(at, (scales, dys))
+
+        def reverse(leaves, held, dys, scales, along):
+            one = [dy[0] for dy in dys]
+            back = jax.vjp(lambda leaves, dy: first(leaves, held, dy), leaves, one)[1]
+            to_leaves, to_dys = back(along)
+            return [*to_leaves, *to_dys]
+
+        def forward(leaves, held, dys, scales, along):
+            one = [dy[0] for dy in dys]
+            once = first if literal else autodiff(first)
+            return jax.jvp(lambda leaves: once(leaves, held, one), (leaves,), (along,))[1]
+
+        return {"value": value, "vjp": vjp, "rev2": reverse, "fwd2": forward}
+
+    def _mine(self):
+        f, groups = self.f, self.groups
+
+        def first(leaves, held, dys):
+            return pullback(lambda *a: f(a, held), leaves, dys)
+
+        def outer(leaves, held, dys, scales, along):
+            return jax.vjp(lambda *a: f(a, held), *leaves)[0]
+
+        def remat(leaves, held, dys, scales, along):
+            one = [dy[0] for dy in dys]
+            return pullback(jax.checkpoint(lambda *a: f(a, held)), leaves, one)
+
+        def vmap(leaves, held, dys, scales, along):
+            pair = [
+                jnp.stack(p) for p in zip(leaves, scaled(leaves, scales[-1]), strict=True)
+            ]
+            both = [jnp.stack([h, h]) for h in held]
+            two = [dy[jnp.array([0, len(dy) - 1])] for dy in dys]
+            return jax.vmap(first)(pair, both, two)
+
+        def batch(leaves, held, dys, scales, along):
+            pair = [jnp.stack([a, 0.75 * a]) for a in leaves]
+            found = jax.vmap(f)(pair, [jnp.stack([h, h]) for h in held])
+            return [y[0] for y in found]
+
+        def alone(leaves, held, dys, scales, along):
+            """Each argument batched by itself, then the cotangents by themselves."""
+            one = [dy[0] for dy in dys]
+            found = []
+            for group in groups:
+                pair = [
+                    jnp.stack([a, 0.75 * a]) if i in group else a
+                    for i, a in enumerate(leaves)
+                ]
+                axes = [0 if i in group else None for i in range(len(leaves))]
+                found += jax.vmap(first, (axes, None, None))(pair, held, one)
+            return found + jax.vmap(first, (None, None, 0))(
+                leaves, held, [dy[:2] for dy in dys]
+            )
+
+        def scan(leaves, held, dys, scales, along):
+            pair = [
+                jnp.stack(p) for p in zip(leaves, scaled(leaves, scales[-1]), strict=True)
+            ]
+            two = [dy[jnp.array([0, len(dy) - 1])] for dy in dys]
+
+            def scanned(*rows):
+                return jax.lax.scan(lambda _, row: (None, f(row, held)), None, rows)[1]
+
+            return pullback(scanned, pair, two)
+
+        several = {"vmap": vmap, "batch": batch, "alone": alone, "scan": scan}
+        return {**self._plain(f, self.literal), "forward": outer, "remat": remat, **several}
+
+    def _moves(self, leaves, held, dys, block, weights, rows, steps):
+        flat, unravel = ravel_pytree(leaves)
+        base = self.f(leaves, held)
+        dys = [jnp.where(jnp.isfinite(b), dy, 0) for b, dy in zip(base, dys, strict=True)]
+
+        def change(point):
+            row, h = point
+            u = jnp.where(block == row, weights, 0)
+            moved = self.f(unravel(jnp.where(u == 0, flat, flat + h * u)), held)
+            # equal infinities have not moved
+            apart = [jnp.where(m == b, 0, m - b) for m, b in zip(moved, base, strict=True)]
+            return sum(jnp.vdot(dy, a) for dy, a in zip(dys, apart, strict=True))
+
+        return jax.lax.map(change, (rows, steps))
+
+    def _program(self, key, f):
+        if key not in self._compiled:
+            self._compiled[key] = self._jit(f)
+        return self._compiled[key]
+
+    def _run(self, title, pieces, inputs):
+        """Run all pieces as one program; if that fails, each alone, to see which."""
+
+        def together(*inputs):
+            return {k: g(*inputs) for k, g in pieces.items()}
+
+        try:
+            return self._program((title, *pieces), together)(*inputs)
+        except Exception:  # a rule may raise anything
+            found = {}
+            for k, g in pieces.items():
+                try:
+                    found[k] = self._program((title, k, "alone"), g)(*inputs)
+                except Exception as error:
+                    found[k] = error
+            return found
+
+
+def scaled(leaves, factors):
+    """Each leaf times its factor."""
+    return [a * factors[i].astype(a.dtype) for i, a in enumerate(leaves)]

@@ -1,0 +1,221 @@
+"""Arguments in some dtypes, and the numbers that a function computes from them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn.verify._differences import (
+    Directions,
+    Moves,
+    directions,
+    everywhere,
+    remainder,
+    slopes,
+)
+from funcnn.verify._programs import LARGE, Programs
+from funcnn.verify._rounding import coarsest
+from funcnn.verify._subject import Split, cotangents, pullback
+
+SEVERAL = {"vmap", "batch", "alone", "scan"}  # these take pullbacks at several points
+
+
+class Setting:
+    """Arguments in some dtypes, and the numbers computed from them.
+
+    Pullbacks are taken at several points: with each cotangent, then with each
+    argument by itself scaled by 3/4, then with all of them scaled. `alone` is the index of
+    the one argument that is taken by itself, modulo their number; None for each. Only what
+    is `wanted` is computed, None for all; `ones` asks for a single cotangent, of ones.
+    """
+
+    def __init__(
+        self,
+        op,
+        args,
+        seed=0,
+        wanted=None,
+        literal=True,
+        x64=True,
+        given=None,
+        alone=None,
+        ones=False,
+    ):
+        self.seed, self.x64, self._wanted = seed, x64, wanted
+        with jax.enable_x64(x64):
+            self.split = _split(op.apply, args)
+            self.leaves = [np.asarray(a) for a in self.split.leaves]
+            self.held = [_canonical(a) for a in self.split.held]
+            self.size = sum(a.size for a in self.leaves)
+            self.programs = _programs(
+                op, self.split, x64, literal, self.size > LARGE, alone
+            )
+            self.outputs = jax.eval_shape(self.programs.f, self.leaves, self.held)
+        if ones:
+            self.dys = [np.ones((1, *y.shape), y.dtype) for y in self.outputs]
+        else:
+            self.dys = cotangents(self.outputs, seed, given)
+        self.count = len(self.dys[0]) if self.dys else 1
+        self.groups = self.programs.groups if wanted is None or wanted & SEVERAL else []
+        points = self.count + len(self.groups)
+        self._scales = np.ones((points + bool(self.groups), len(self.leaves)))
+        for i, group in enumerate(self.groups):
+            self._scales[self.count + i, group] = 0.75
+        self._scales[points:] = 0.75
+        repeats = [0] * len(self.groups)
+        self._all_dys = [
+            np.concatenate(
+                [dy, dy[repeats], (0.75 * dy[:1]).astype(dy.dtype)[: len(self.groups)]]
+            )
+            for dy in self.dys
+        ]
+        rng = np.random.default_rng(seed + 1)
+        self._along = [
+            np.asarray(rng.standard_normal(a.shape), a.dtype) for a in self.leaves
+        ]
+
+    def at(self, leaves):
+        """The same with other numbers in the leaves."""
+        other = object.__new__(Setting)
+        kept = {k: v for k, v in vars(self).items() if k not in ("mine", "theirs", "eager")}
+        vars(other).update(kept, leaves=leaves)
+        return other
+
+    @functools.cached_property
+    def mine(self):
+        """The function's numbers: a dict of lists of arrays, or of exceptions raised."""
+        with jax.enable_x64(self.x64):
+            return _numpy(self.programs.mine(self._wanted, self._inputs("mine")))
+
+    @functools.cached_property
+    def theirs(self):
+        """The reference's, for all cotangents."""
+        with jax.enable_x64(self.x64):
+            found = self.programs.theirs(self._wanted, self._inputs("theirs"))
+            if isinstance(found["vjp"], Exception) and self.size <= 512:
+                found["vjp"] = self.programs.theirs_forward(self._inputs("theirs"))
+            return _numpy(found)
+
+    @functools.cached_property
+    def jaxprs(self):
+        """The function's, with calls of rules in it, and the reference's."""
+        with jax.enable_x64(self.x64):
+            functions = self.programs.f, self.programs.reference
+            return [jax.make_jaxpr(f)(self.leaves, self.held) for f in functions]
+
+    @functools.cached_property
+    def eps(self) -> float:
+        """The relative rounding of what the function and the reference compute."""
+        return max(map(coarsest, self.jaxprs))
+
+    def spread(self, whose, key, eps=None):
+        """The lowest and the highest numbers that rounding alone may lead to."""
+        with jax.enable_x64(True):
+            eps = self.eps if eps is None else eps
+            bounds = self.programs.spread(whose, key, self._inputs(whose), eps, self.seed)
+            return [[np.asarray(a, np.float64) for a in bound] for bound in bounds]
+
+    def slopes(self, cts, dys, chosen: Directions | None = None, limit=None):
+        """Directions, the products of cotangents with them, the function's slopes there."""
+        limit = limit or (128 if self.size <= 8192 else 24)
+        d = chosen or directions(self.leaves, self.seed, limit)
+        products = d.products(cts)
+        return d, products, slopes(*self._ladder(dys), d, products)
+
+    def remainder(self, cts, dys):
+        """Taylor's remainder in a direction that moves all arguments."""
+        d = everywhere(self.leaves, self.seed)
+        (product,) = d.products(cts)
+        (terms,) = d._replace(weights=abs(d.weights)).products([abs(ct) for ct in cts])
+        return product, remainder(*self._ladder(dys), d, product, terms or 1.0)
+
+    @functools.cached_property
+    def eager(self):
+        """The pullback of the first cotangent, run an operation at a time."""
+        with jax.enable_x64(self.x64):
+            leaves = [jnp.asarray(a) for a in self.leaves]
+            dys = [jnp.asarray(dy[0]) for dy in self.dys]
+            found = pullback(lambda *a: self.programs.f(a, self.held), leaves, dys)
+            return [np.asarray(ct) for ct in found]
+
+    def _inputs(self, whose):
+        if whose == "mine":
+            dys, scales = self._all_dys, self._scales
+        else:
+            dys, scales = self.dys, np.ones((self.count, len(self.leaves)))
+        return self.leaves, self.held, dys, _canonical(scales), self._along
+
+    def _ladder(self, dys) -> tuple[Moves, float, float]:
+        """How values move, the size of the terms they add up, and their rounding."""
+
+        def moves(d, rows, steps):
+            length = int(np.clip(10 * len(d.leaf), 60, 640))
+            found = []
+            for start in range(0, len(rows), length):
+                part = slice(start, start + length)
+                spare = length - len(rows[part])
+                padded = np.pad(rows[part], (0, spare)), np.pad(steps[part], (0, spare))
+                with jax.enable_x64(self.x64):
+                    numbers = map(_canonical, (d.block, d.weights, *padded))
+                    moved = self.programs.moves(self.leaves, self.held, dys, *numbers)
+                found.append(np.asarray(moved, np.float64)[: length - spare])
+            return np.concatenate([*found, np.zeros(0)])
+
+        values = self.mine["value"]
+        size = sum(
+            np.abs(dy * np.where(np.isfinite(y), y, 0)).sum()
+            for dy, y in zip(dys, values, strict=True)
+        )
+        return moves, float(size), self.eps
+
+
+def _canonical(a):
+    """An array that JAX takes as it is."""
+    if isinstance(a, np.ndarray):
+        return np.asarray(a, jax.dtypes.canonicalize_dtype(a.dtype))
+    return a
+
+
+def _split(f, args):
+    """Trace integers unless the function needs to know them."""
+    split = Split(f, args)
+    try:
+        jax.eval_shape(functools.partial(split.call, f), split.leaves, split.held)
+    except (TypeError, jax.errors.JAXTypeError):
+        return Split(f, args, concrete=True)
+    return split
+
+
+def _programs(op, split, x64, *how):
+    # one to a setting: threads of different settings use them at once
+    try:
+        return _cached(op.apply, op.reference, split.key, x64, *how, _Unhashed(split))
+    except TypeError:  # a static value that has no hash
+        return Programs(op.apply, op.reference, split, *how)
+
+
+class _Unhashed:
+    """Passes a cache by: all are equal."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def __hash__(self):
+        return 0
+
+    def __eq__(self, other):
+        return isinstance(other, _Unhashed)
+
+
+@functools.lru_cache(maxsize=16)
+def _cached(f, reference, key, x64, literal, large, alone, split):
+    del key, x64
+    return Programs(f, reference, split.content, literal, large, alone)
+
+
+def _numpy(found):
+    return {
+        k: v if isinstance(v, Exception) else [np.asarray(a) for a in v]
+        for k, v in found.items()
+    }
