@@ -1,0 +1,1 @@
+"""Derivative rules to judge the verifier by: wrong ones to catch, right ones to pass."""

@@ -1,0 +1,74 @@
+"""The verifier, and `jax.test_util.check_grads` beside it, tried on the catalogue."""
+
+import contextlib
+import warnings
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jax.test_util import check_grads
+
+from funcnn import verify
+from funcnn.verify._subject import Split
+from tests.catalogue.entry import Entry
+
+
+@contextlib.contextmanager
+def as_users_have_it():
+    """JAX's defaults, and no word of NumPy's where numbers overflow on purpose."""
+    with (
+        jax.enable_x64(False),
+        jax.numpy_dtype_promotion("standard"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def judged(entry: Entry, seed: int = 0, claims=()) -> verify.Report:
+    """What the verifier makes of an entry."""
+    options = {"reference": entry.reference, "name": entry.name}
+    with as_users_have_it():
+        args = entry.args(np.random.default_rng(seed))
+        return verify.check_vjp(entry.f, *args, seed=seed, claims=claims, **options)
+
+
+def verifier(entry: Entry, seed: int = 0) -> bool:
+    """Whether the verifier raises the alarm."""
+    return not judged(entry, seed).ok
+
+
+def defaults(entry: Entry, seed: int = 0) -> bool:
+    """Whether `check_grads` does, left to its defaults."""
+    return _alarmed(entry, seed)
+
+
+def reverse_mode(entry: Entry, seed: int = 0) -> bool:
+    """Whether `check_grads` does, asked for reverse mode alone, as a custom_vjp needs."""
+    return _alarmed(entry, seed, modes=["rev"])
+
+
+JUDGES: dict[str, Callable[[Entry, int], bool]] = {
+    "check_vjp": verifier,
+    'check_grads, modes=["rev"]': reverse_mode,
+    "check_grads": defaults,
+}
+
+
+def _alarmed(entry, seed, **options):
+    with as_users_have_it():
+        args = entry.args(np.random.default_rng(seed))
+        split = Split(entry.f, args)
+        double = any(leaf.dtype == np.float64 for leaf in split.leaves)
+        with jax.enable_x64(double):
+            try:
+                check_grads(
+                    lambda *leaves: split.call(entry.f, leaves, split.held),
+                    tuple(split.leaves),
+                    order=2,
+                    **options,
+                )
+            except Exception:  # an alarm of any kind
+                return True
+    return False

@@ -1,0 +1,1 @@
+"""Rules that are wrong, each in the way its note says."""

@@ -1,0 +1,31 @@
+"""Every wrong rule of the catalogue is caught, and no right function is accused."""
+
+import pytest
+
+from tests.catalogue.entry import families, right, wrong
+from tests.catalogue.trial import judged
+
+WRONG = [pytest.param(entry, id=entry.name) for entry in wrong()]
+RIGHT = [pytest.param(entry, id=entry.name) for entry in right()]
+
+
+def test_there_are_many_and_of_many_kinds():
+    assert len(WRONG) >= 100
+    assert len(RIGHT) >= 100
+    assert len(families("wrong")) >= 10
+    assert len({p.id for p in WRONG}) == len(WRONG)
+    assert len({p.id for p in RIGHT}) == len(RIGHT)
+
+
+@pytest.mark.parametrize("entry", WRONG)
+def test_a_wrong_rule_is_caught(entry):
+    # most are caught by the first claim alone, which saves the time for the rest
+    if judged(entry, claims=["vjp"]).ok:
+        report = judged(entry)
+        assert not report.ok, f"{entry.note}\n{report}"
+
+
+@pytest.mark.parametrize("entry", RIGHT)
+def test_a_right_function_is_not_accused(entry):
+    report = judged(entry)
+    assert report.ok, f"{entry.note}\n{report}"
