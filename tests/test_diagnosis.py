@@ -279,6 +279,14 @@ PLANTED = {
         "a term proportional to the output is missing or wrong, in each row along axis 1, "
         "as of a mean of products",
     ),
+    "scaled softmax": (
+        lambda x, y: jax.nn.softmax(x * y), (X, SCALE), 0,
+        lambda a, dys, want: [
+            a[1] * np.asarray(jax.nn.softmax(a[0] * a[1])) * dys[0], want[1],
+        ],
+        "a term proportional to the product of y and the output is missing or wrong, in "
+        "each row along axis 1, as of a mean of products",
+    ),
     "log softmax": (
         jax.nn.log_softmax, (X,), 0,
         lambda a, dys, want: [dys[0] - np.asarray(jax.nn.softmax(a[0])) * mean(dys[0])],

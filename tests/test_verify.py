@@ -1,4 +1,4 @@
-"""The verifier: what it ignores, what it catches, and how it says so."""
+"""The verifier: what it catches, and how it says so."""
 
 import functools
 
@@ -6,140 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import Mesh, PartitionSpec
 
 from funcnn import ops, verify
 
 X = np.array([0.3, 0.7, -0.4])
-SCALE = np.array([1.5, -0.5, 2.0])
-
-
-@jax.custom_vjp
-def zero_gradient(x):
-    return jnp.sin(x) * SCALE
-
-
-zero_gradient.defvjp(lambda x: (jnp.sin(x) * SCALE, None), lambda _, dy: (0 * dy,))
-
-
-def plain(x):
-    return jnp.sin(x) * SCALE
-
-
-# --- autodiff: custom rules erased ----------------------------------------------------
-
-
-def same(x):
-    return x
-
-
-def under_scan(f):
-    return lambda x: jax.lax.scan(lambda c, _: (f(c) + c, f(c)), x, None, length=3)
-
-
-def under_while(f):
-    return lambda x: jax.lax.while_loop(
-        lambda c: c[0] < 2, lambda c: (c[0] + 1, f(c[1])), (0, x)
-    )[1]
-
-
-def under_cond(f):
-    return lambda x: jax.lax.cond(x[0] > 0, lambda x: f(f(x)), lambda x: x, x)
-
-
-def under_jit(f):
-    return jax.jit(lambda x: jax.jit(f)(x) * f(x))
-
-
-def under_checkpoint(f):
-    return jax.checkpoint(lambda x: f(f(x)) * 2)
-
-
-def under_vmap(f):
-    return lambda x: jax.vmap(f)(jnp.stack([x, 2 * x]))
-
-
-def under_another_rule(f):
-    @jax.custom_vjp
-    def outer(x):
-        return f(x) * 2
-
-    outer.defvjp(lambda x: (outer(x), None), lambda _, dy: (0 * dy,))
-    return outer
-
-
-def under_a_jvp_rule(f):
-    @jax.custom_jvp
-    def outer(x):
-        return f(x) * 3
-
-    outer.defjvp(lambda x, t: (outer(*x), 0 * t[0]))
-    return lambda x: jax.nn.silu(outer(x))
-
-
-def under_shard_map(f):
-    mesh = Mesh(np.array(jax.devices()[:1]), ("i",))
-    spec = PartitionSpec("i")
-    return jax.shard_map(f, mesh=mesh, in_specs=(spec,), out_specs=spec)
-
-
-WRAPPERS = [
-    under_scan,
-    under_while,
-    under_cond,
-    under_jit,
-    under_checkpoint,
-    under_vmap,
-    under_another_rule,
-    under_a_jvp_rule,
-    under_shard_map,
-]
-
-
-@pytest.mark.parametrize("wrap", WRAPPERS)
-def test_autodiff_ignores_rules(wrap):
-    erased, want = verify.autodiff(wrap(zero_gradient)), wrap(plain)
-    if wrap in (under_another_rule, under_a_jvp_rule):
-        want = {under_another_rule: lambda x: plain(x) * 2}.get(
-            wrap, lambda x: jax.nn.silu(plain(x) * 3)
-        )
-    for run in (same, jax.jit):
-        close(run(erased)(X), want(X))
-        close(jax.jvp(run(erased), (X,), (SCALE,))[1], jax.jvp(want, (X,), (SCALE,))[1])
-    if wrap is not under_while:
-        close(jax.jacrev(erased)(X), jax.jacrev(want)(X))
-
-
-def test_autodiff_leaves_a_third_partys_rules_out():
-    f = verify.autodiff(lambda x: jax.nn.relu(x) + jax.nn.logsumexp(x))
-    assert not verify._autodiff.has_rule(jax.make_jaxpr(f)(X))
-    close(jax.jacfwd(f)(X), jax.jacrev(f)(X))
-
-
-def test_autodiff_gives_hessians_of_models_with_rules():
-    def loss(weight):
-        y = ops.gelu(ops.dense(X[None], weight))
-        return ops.softmax_cross_entropy(y, np.array([1])).sum()
-
-    weight = np.random.default_rng(0).standard_normal((3, 4))
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jacfwd(loss)(weight)
-    forward = jax.hessian(verify.autodiff(loss))(weight)
-    close(forward, jax.jacrev(jax.jacrev(loss))(weight))
-
-
-def test_autodiff_keeps_trees_static_values_and_closures():
-    outer = jnp.asarray(SCALE)
-
-    def f(tree, mode, *, power):
-        assert mode == "mode"
-        return {"y": zero_gradient(tree["x"] * outer) ** power, "none": None}
-
-    got = verify.autodiff(f)({"x": jnp.asarray(X), "n": 3}, "mode", power=2)
-    close(got["y"], plain(X * SCALE) ** 2)
-    assert got["none"] is None
-    grad = jax.grad(lambda s: verify.autodiff(lambda x: zero_gradient(s * x))(X).sum())(2.0)
-    close(grad, jax.grad(lambda s: plain(s * X).sum())(2.0))
 
 
 # --- check_vjp ------------------------------------------------------------------------
@@ -348,7 +218,3 @@ def test_compare_takes_auxiliary_output_and_wants_a_scalar():
 def test_an_unknown_op_is_named_with_those_there_are():
     with pytest.raises(ValueError, match=r"no op 'dens'; the ops are .*dense"):
         verify.check_ops(["dens"])
-
-
-def close(got, want):
-    jax.tree.map(lambda g, w: np.testing.assert_allclose(g, w, rtol=1e-12), got, want)

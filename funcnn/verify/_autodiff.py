@@ -24,20 +24,21 @@ def autodiff(f):
     vmap and shard_map. A rule's own forward pass is not used either, only the function
     that it decorates.
 
-    Some things are beyond it. Derivatives that `f` itself takes are taken by the rules.
-    Where a function has a rule because JAX cannot differentiate it, or not well, as with
-    a Pallas kernel, a while loop in reverse mode, or `jnp.linalg.pinv` at equal singular
-    values, JAX raises or returns NaN. `jax.lax.custom_root` and `custom_linear_solve`
-    keep their derivatives, which are those of the equation solved; before JAX 0.12 that
-    goes for rules inside the equation of a `custom_root` too.
+    What it cannot do: derivatives that `f` itself takes are taken by the rules. Where a
+    function has a rule because JAX cannot differentiate it, or not well (a Pallas kernel,
+    a while loop in reverse mode, `jnp.linalg.pinv` at equal singular values), JAX raises
+    or returns NaN. `jax.lax.custom_root` and `custom_linear_solve` are definitions, not
+    rules, and keep their derivatives; before JAX 0.12 so do rules inside the equation
+    that `custom_root` solves. Primitives of your own are primitives.
 
     Args:
-        f: a traceable function. Array arguments, also inside pytrees, are traced; all
-            else (Python numbers, strings, functions) is held fixed.
+        f: a function that JAX can trace. Array arguments, also inside pytrees, are traced;
+            all else (Python numbers, strings, functions) is held fixed.
 
     Returns:
-        A pure function of the same arguments. `f` is traced again in each call, so jit
-        the result if it is called often.
+        A pure function of the same arguments, with the same results; what is no JAX array
+        in them is returned as it is. `f` is traced again in each call, so jit the
+        function if it is called often.
     """
 
     @functools.wraps(f)
@@ -89,6 +90,7 @@ def has_rule(jaxpr) -> bool:
 
 
 def _jaxprs(params):
+    params = params, getattr(params.get("_prim"), "params", ())
     leaves = jax.tree.leaves(params, is_leaf=lambda p: isinstance(p, Jaxpr | ClosedJaxpr))
     return [_open(p) for p in leaves if isinstance(p, Jaxpr | ClosedJaxpr)]
 

@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from funcnn.verify._subject import stream
+
 RUNGS = 10  # in a flight, of which there are at most
 FLIGHTS = 6
 SETTLED = 1e-7
@@ -58,7 +60,7 @@ def directions(leaves, seed, limit=128) -> Directions:
     A leaf of at most `limit` elements gets one for each element; a larger one is dealt
     out into `limit` blocks with random weights, so that a fault in one element shows.
     """
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "directions")
     block, weights, scale = [], [], []
     leaf: list[int] = []
     for i, a in enumerate(np.asarray(leaf).ravel() for leaf in leaves):
@@ -83,7 +85,7 @@ def directions(leaves, seed, limit=128) -> Directions:
 
 def everywhere(leaves, seed) -> Directions:
     """One direction that moves all leaves together, each as far as it is large."""
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "directions")
     weights = []
     for a in (np.ravel(leaf) for leaf in leaves):
         finite = np.isfinite(a)

@@ -11,7 +11,7 @@ import numpy as np
 
 from funcnn.verify._autodiff import has_rule
 from funcnn.verify._setting import Setting
-from funcnn.verify._subject import Op, Split, cast, parameter_names
+from funcnn.verify._subject import Op, Split, cast, parameter_names, stream
 from funcnn.verify._words import first_line
 
 # What each claim needs of the function's own numbers, beside its value
@@ -106,7 +106,7 @@ class Evidence:
         return self._moved(move)
 
     def _moved(self, move):
-        rng = np.random.default_rng(self.exact.seed + 2)
+        rng = stream(self.exact.seed, "moves")
         leaves = []
         for name, a in zip(self.names, self.exact.leaves, strict=True):
             u = rng.uniform(0.2, 1, a.shape) * rng.choice([-1, 1], a.shape)

@@ -115,8 +115,12 @@ def term(c: Case):
             if all_axes:
                 return "a constant term is missing or wrong"
             return f"a term that is constant {along} is missing or wrong, as of a mean"
+    pairs = [
+        (f"the product of {a} and {b}", v * w)
+        for (a, v), (b, w) in itertools.combinations(given[:6], 2)
+    ]
     for (form, f), (axes, all_axes, along) in itertools.product(FUNCTIONS.items(), groups):
-        for name, v in given:
+        for name, v in [*given, *(pairs if form == "{}" else ())]:
             if _lacks(c, axes, v, f):
                 what = f"a term proportional to {form.format(name)} is missing or wrong"
                 if all_axes:

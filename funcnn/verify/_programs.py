@@ -1,4 +1,4 @@
-"""The programs that a check runs, compiled once for a function and shapes of arguments.
+"""The programs that a check runs, each compiled once for all points and cotangents.
 
 Each returns a dict of lists of arrays by the names of the claims they serve. The points
 at which pullbacks are taken are data: point `k` has the leaves multiplied by `scales[k]`,
@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from funcnn.verify._autodiff import autodiff
 from funcnn.verify._rounding import DRAWS, noisy, pool_size
-from funcnn.verify._subject import Split, pullback
+from funcnn.verify._subject import Split, pullback, stream
 
 # Small programs run once: compile them fast rather than well.
 OPTIONS: dict[str, str | bool] = {
@@ -122,7 +122,7 @@ class Programs:
             first = g(noise[0], eps, *inputs)
             return jax.lax.scan(widen, (first, first), noise)[0]
 
-        noise = np.random.default_rng(seed).uniform(-1, 1, (DRAWS // 2, size))
+        noise = stream(seed, "noise").uniform(-1, 1, (DRAWS // 2, size))
         # in pairs of opposites, so that every argument moves both ways
         noise = np.concatenate([noise, -noise])
         return self._program(("spread", whose, key), extremes)(noise, eps, *inputs)

@@ -10,7 +10,7 @@ from funcnn.verify._differences import Directions
 from funcnn.verify._evidence import Evidence
 from funcnn.verify._judging import bounds, note_poles, outputs
 from funcnn.verify._setting import Setting
-from funcnn.verify._subject import COMBINATION, KINDS
+from funcnn.verify._subject import COMBINATION, KINDS, stream
 from funcnn.verify._words import said
 
 
@@ -101,7 +101,7 @@ def _not_at_kinks(e, s: Setting, i, bad, got, want):
     where = np.flatnonzero(bad.any(0).ravel())
     if len(where) > 64 and len(where) > bad[0].size // 2:
         return bad
-    rng = np.random.default_rng(s.seed)
+    rng = stream(s.seed, "kinks")
     tried = np.sort(rng.choice(where, min(len(where), 64), replace=False))
     sizes = [a.size for a in s.leaves]
     start = sum(sizes[:i])

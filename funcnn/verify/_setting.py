@@ -16,7 +16,7 @@ from funcnn.verify._differences import (
 )
 from funcnn.verify._programs import LARGE, Programs
 from funcnn.verify._rounding import coarsest
-from funcnn.verify._subject import Split, cotangents, pullback
+from funcnn.verify._subject import Split, cotangents, pullback, stream
 
 SEVERAL = {"vmap", "batch", "alone", "scan"}  # these take pullbacks at several points
 
@@ -48,8 +48,8 @@ class Setting:
             self.leaves = [np.asarray(a) for a in self.split.leaves]
             self.held = [_canonical(a) for a in self.split.held]
             self.size = sum(a.size for a in self.leaves)
-            self.programs = _programs(
-                op, self.split, x64, literal, self.size > LARGE, alone
+            self.programs = Programs(
+                op.apply, op.reference, self.split, literal, self.size > LARGE, alone
             )
             self.outputs = jax.eval_shape(self.programs.f, self.leaves, self.held)
         if ones:
@@ -70,7 +70,7 @@ class Setting:
             )
             for dy in self.dys
         ]
-        rng = np.random.default_rng(seed + 1)
+        rng = stream(seed, "tangents")
         self._along = [
             np.asarray(rng.standard_normal(a.shape), a.dtype) for a in self.leaves
         ]
@@ -185,33 +185,6 @@ def _split(f, args):
     except (TypeError, jax.errors.JAXTypeError):
         return Split(f, args, concrete=True)
     return split
-
-
-def _programs(op, split, x64, *how):
-    # one to a setting: threads of different settings use them at once
-    try:
-        return _cached(op.apply, op.reference, split.key, x64, *how, _Unhashed(split))
-    except TypeError:  # a static value that has no hash
-        return Programs(op.apply, op.reference, split, *how)
-
-
-class _Unhashed:
-    """Passes a cache by: all are equal."""
-
-    def __init__(self, content):
-        self.content = content
-
-    def __hash__(self):
-        return 0
-
-    def __eq__(self, other):
-        return isinstance(other, _Unhashed)
-
-
-@functools.lru_cache(maxsize=16)
-def _cached(f, reference, key, x64, literal, large, alone, split):
-    del key, x64
-    return Programs(f, reference, split.content, literal, large, alone)
 
 
 def _numpy(found):

@@ -77,12 +77,6 @@ class Split:
             self._static.append(leaf if kind == "static" else None)
         self.groups = [group for group in groups.values() if group]
 
-    @property
-    def key(self):
-        """What two splits have in common if one program serves both."""
-        static = tuple((type(leaf), leaf) for leaf in self._static)
-        return self._tree, tuple(self._kinds), static
-
     def call(self, f, leaves, held) -> list:
         """The floating-point arrays of the function's output, complex ones as two."""
         leaves, held = iter(leaves), iter(held)
@@ -147,7 +141,7 @@ def cotangents(outputs, seed, given=None) -> list[np.ndarray]:
     `KINDS` says what they are. Those in `ROUNDED` are numbers of the dtypes of `given`, so
     that a run in those is given the same ones.
     """
-    rng = np.random.default_rng(seed)
+    rng = stream(seed, "cotangents")
     total = sum(y.size for y in outputs)
     chosen = rng.integers(total) if total else 0
     found, start = [], 0
@@ -184,6 +178,11 @@ KINDS = (
 POSITIVE = 6
 ROUNDED = (0, 2, POSITIVE)
 COMBINATION = (1.75, -0.625)
+
+
+def stream(seed, purpose):
+    """Random numbers that no argument made from the same seed shares."""
+    return np.random.default_rng([seed, *purpose.encode()])
 
 
 def pullback(f, leaves, dys):

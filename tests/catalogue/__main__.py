@@ -1,4 +1,4 @@
-"""`python -m tests.catalogue`: how many wrong rules are caught, how many right ones pass."""
+"""`python -m tests.catalogue`: the wrong rules caught, the right functions accused."""
 
 import argparse
 import os

@@ -15,7 +15,7 @@ class Entry(NamedTuple):
     Attributes:
         name: unique, in snake case.
         note: what is wrong; for a right rule, what is hard about it.
-        f: the same object in each call, so that compiled programs are reused over seeds.
+        f: the function that is judged.
         args: makes random arguments, of the same shapes and dtypes for each generator.
         reference: the textbook definition in plain jnp; None means `autodiff(f)`.
     """
