@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from funcnn.verify._autodiff import autodiff
 from funcnn.verify._rounding import DRAWS, noisy, pool_size
-from funcnn.verify._subject import Split, pullback, stream
+from funcnn.verify._subject import POSITIVE, Split, pullback, stream
 
 # Small programs run once: compile them fast rather than well.
 OPTIONS: dict[str, str | bool] = {
@@ -141,6 +141,12 @@ class Programs:
                 s, dy = point
                 return first(scaled(leaves, s), held, dy)
 
+            if len(scales) > POSITIVE:  # no difference can tell what infinities do
+                values = zip(dys, f(leaves, held), strict=True)
+                dys = [
+                    dy.at[POSITIVE].set(jnp.where(jnp.isfinite(y), dy[POSITIVE], 0))
+                    for dy, y in values
+                ]
             return jax.lax.map(at, (scales, dys))
 
         def reverse(leaves, held, dys, scales, along):

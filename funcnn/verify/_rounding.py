@@ -3,12 +3,15 @@ r"""How much of a result is rounding: the yardstick of every tolerance.
 A program in floating point computes something near the mathematics, and how near depends
 on the program, its arguments and the dtype. To see it, the program is run in float64 with
 noise: each element that an arithmetic operation returns is changed at random by up to
-`AMPLITUDE` times the dtype's $\varepsilon$, relative to itself, and so is each argument.
+`AMPLITUDE` times the dtype's $\varepsilon$, relative to itself, and so is each argument,
+and each of the n terms of a sum by $\sqrt n$ times that.
 Over several draws every element of the result covers an interval. Where the program is
 well conditioned the interval is a few $\varepsilon$ wide; where digits cancel it is as
 wide as the digits that are lost; at a kink it holds the slopes of both sides. No fixed
 tolerance does that. The idea is Monte Carlo arithmetic (Parker, 1997; Vignes, 2004).
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -79,13 +82,13 @@ class _Noise:
     def __init__(self, pool, amplitude):
         self.pool, self.amplitude, self.count = pool, amplitude, 0
 
-    def __call__(self, x, argument=False):
+    def __call__(self, x, argument=False, times=1.0):
         if not _floating(jax.typeof(x)) or not x.size:
             return x
         self.count += 1
         start = 37 * self.count % self.PERIOD
         noise = jax.lax.slice(self.pool, (start,), (start + x.size,)).reshape(x.shape)
-        noise = (self.amplitude * noise).astype(x.dtype)
+        noise = (times * self.amplitude * noise).astype(x.dtype)
         if argument:
             sizes = jnp.where((x == 0) | ~jnp.isfinite(x), jnp.inf, abs(x))
             least = sizes.min()
@@ -145,10 +148,32 @@ def _step(eqn, values, tick):
             lambda c: run(p["body_jaxpr"], *steps, *c),
             values[b:],
         )
+    if (terms := _terms(eqn)) > 1:
+        values = [tick(values[0], times=terms**0.5), *values[1:]]
     with eqn.ctx.manager:
         out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params(p))
     out = out if eqn.primitive.multiple_results else [out]
     return out if name in EXACT else [tick(x) for x in out]
+
+
+def _terms(eqn):
+    """How many terms each number is a sum of.
+
+    Added up one after the other, n terms gather n roundings, each of a partial sum: as much
+    as if every term were off by the square root of n times as much as it is.
+    """
+    name, p = eqn.primitive.name, eqn.params
+    shapes = [v.aval.shape for v in eqn.invars if hasattr(v.aval, "shape")]
+    if name in ("reduce_sum", "cumsum"):
+        axes = p["axes"] if name == "reduce_sum" else (p["axis"],)
+        return math.prod(shapes[0][a] for a in axes)
+    if name == "dot_general":
+        return math.prod(shapes[0][a] for a in p["dimension_numbers"][0][0])
+    if name == "conv_general_dilated":
+        return math.prod(shapes[1]) // shapes[1][p["dimension_numbers"].rhs_spec[0]]
+    if name == "reduce_window_sum":
+        return math.prod(p["window_dimensions"])
+    return 1
 
 
 def _largest(jaxpr):

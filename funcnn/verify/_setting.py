@@ -42,7 +42,7 @@ class Setting:
         alone=None,
         ones=False,
     ):
-        self.seed, self.x64, self._wanted = seed, x64, wanted
+        self.op, self.seed, self.x64, self._wanted = op, seed, x64, wanted
         with jax.enable_x64(x64):
             self.split = _split(op.apply, args)
             self.leaves = [np.asarray(a) for a in self.split.leaves]
@@ -108,6 +108,13 @@ class Setting:
     def eps(self) -> float:
         """The relative rounding of what the function and the reference compute."""
         return max(map(coarsest, self.jaxprs))
+
+    def without_rules(self, key) -> bool:
+        """Whether the function can be differentiated in this way by JAX alone."""
+        plain = Programs(self.op.apply, None, self.split, True, False)
+        with jax.enable_x64(self.x64):
+            found = plain.theirs({key}, self._inputs("theirs"))
+        return not isinstance(found[key], Exception)
 
     def spread(self, whose, key, eps=None):
         """The lowest and the highest numbers that rounding alone may lead to."""

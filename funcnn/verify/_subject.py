@@ -176,6 +176,7 @@ KINDS = (
     "small",
 )
 POSITIVE = 6
+SMALL = 8
 ROUNDED = (0, 2, POSITIVE)
 COMBINATION = (1.75, -0.625)
 

@@ -35,8 +35,8 @@ def iterate(f, x):
 
     def going(state):
         x, before, i = state
-        scale = jnp.finfo(x.dtype).eps * (1 + abs(x).max())
-        return (abs(x - before).max() > 2 * scale) & (i < 500)
+        room = 2 * jnp.finfo(x.dtype).eps * abs(x).max()
+        return (abs(x - before).max() > room) & (i < 500)
 
     def step(state):
         x, _, i = state

@@ -27,7 +27,7 @@ def products(x):
 
 
 def scatter(x, ids, updates):
-    return x.at[ids].add(updates).at[0].multiply(2)
+    return jnp.asarray(x).at[ids].add(updates).at[0].multiply(2)
 
 
 def segments(x, ids):

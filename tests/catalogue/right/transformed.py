@@ -54,7 +54,7 @@ def rnn_reference(weight, xs):
 
 row_norm = rule(
     lambda x: jnp.sqrt(jnp.vdot(x, x)),
-    lambda r, dy: (dy * r[0] / jnp.sqrt(jnp.vdot(*r * 2)),),
+    lambda r, dy: (dy * r[0] / jnp.sqrt(jnp.vdot(r[0], r[0])),),
 )
 
 
