@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit verify docs serve-docs clean
+.PHONY: demo test lint types unit verify catalogue docs serve-docs clean
 
 demo: $(VENV)/examples.stamp
 	$(BIN)/python examples/demo.py --out out/demo.png
@@ -24,8 +24,14 @@ unit: $(VENV)/dev.stamp
 verify: $(VENV)/examples.stamp
 	$(BIN)/python -m funcnn.verify
 
+# The verifier on trial; half an hour on two cores.
+catalogue: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.catalogue --markdown > docs/catalogue.md
+
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m funcnn.verify > docs/verification-table.txt
+	$(BIN)/python -m funcnn.verify --costs --markdown > docs/costs-table.txt
+	$(BIN)/python -m funcnn.verify --matrix --markdown > docs/matrix-table.txt
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 serve-docs: $(VENV)/dev.stamp

@@ -6,8 +6,13 @@ import maths
 import reference
 from mkdocs.structure.files import File
 
-TABLE = Path(__file__).parent / "verification-table.txt"
-UNMADE = "The table is not part of this build: `python -m funcnn.verify` prints it."
+HERE = Path(__file__).parent
+# Tables that `make docs` makes anew: their place, file, and the command that prints them.
+TABLES = {
+    "verification table": ("verification-table.txt", "python -m funcnn.verify"),
+    "costs table": ("costs-table.txt", "python -m funcnn.verify --costs"),
+    "matrix table": ("matrix-table.txt", "python -m funcnn.verify --matrix"),
+}
 
 
 def on_config(config):
@@ -30,6 +35,12 @@ def on_files(files, config):
 
 def on_page_markdown(markdown, **kwargs):
     """Put the tables of claims and of results where the pages ask for them."""
-    table = reference.fenced(TABLE.read_text(), "text") if TABLE.exists() else UNMADE
-    markdown = markdown.replace("<!-- verification table -->", table)
+    for name, (file, command) in TABLES.items():
+        path = HERE / file
+        table = f"The table is not part of this build: `{command}` prints it."
+        if path.exists():
+            table = path.read_text()
+            if not table.startswith("|"):  # it is text and not Markdown
+                table = reference.fenced(table, "text")
+        markdown = markdown.replace(f"<!-- {name} -->", table)
     return markdown.replace("<!-- claims -->", reference.claims())

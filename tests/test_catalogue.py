@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.catalogue.__main__ import main
 from tests.catalogue.entry import families, right, wrong
 from tests.catalogue.trial import judged
 
@@ -29,3 +30,12 @@ def test_a_wrong_rule_is_caught(entry):
 def test_a_right_function_is_not_accused(entry):
     report = judged(entry)
     assert report.ok, f"{entry.note}\n{report}"
+
+
+def test_the_command_counts(capsys):
+    assert main(["fourier"]) == 0
+    out = capsys.readouterr().out
+    assert "fourier       2          0" in out
+    assert "Wrong rules, caught" in out
+    assert main(["fourier", "--markdown", "--alone"]) == 0
+    assert "| fourier | 2 | 0 |" in capsys.readouterr().out

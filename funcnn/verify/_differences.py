@@ -133,8 +133,9 @@ def slopes(moves: Moves, size: float, eps: float, d: Directions, products) -> Sl
             side[rungs, open_rows] = moved / (sign * h)
         found = _read(right, left, steps, size * eps)
         scale = _scale(found.central, d.leaf)
-        settled = abs(products - found.central) <= SETTLED * scale
-        settled &= found.error <= SETTLED * scale
+        settled = found.error <= SETTLED * scale
+        if products is not None:
+            settled &= abs(products - found.central) <= SETTLED * scale
         open_rows = np.flatnonzero(~settled)
         if not open_rows.size:
             break

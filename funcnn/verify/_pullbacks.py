@@ -119,13 +119,19 @@ def _not_at_kinks(e, s: Setting, i, bad, got, want):
         wrong = bad[k].ravel()[tried]
         if not wrong.any():
             continue
-        cts = [ct[k] for ct in got]
-        dys = [dy[k] for dy in s.dys]
-        _, products, found = s.slopes(cts, dys, d)
-        room = 1e-6 * np.abs(found.central).max(initial=0.0)
-        kink = (found.high - found.low) > 1e-3 * (np.abs(products) + np.abs(found.central))
-        kink &= np.isfinite(found.central)
-        inside = (products >= found.low - room) & (products <= found.high + room)
+        # Where outputs have kinks of their own, a sum of them can turn any way; with
+        # cotangents of one sign it stays between its slopes to both sides.
+        products = d.products([ct[k] for ct in got])
+        up, down = (
+            s.slopes(None, [np.maximum(sign * dy[k], 0) for dy in s.dys], d)[2]
+            for sign in (1, -1)
+        )
+        low, high = up.low - down.high, up.high - down.low
+        known = np.isfinite(up.central) & np.isfinite(down.central)
+        size = np.abs(up.central) + np.abs(down.central)
+        kink = known & (high - low > 1e-3 * (np.abs(products) + size))
+        room = 1e-6 * size.max(initial=0.0)
+        inside = (products >= low - room) & (products <= high + room)
         if (wrong & ~(kink & inside)).any():
             return bad
     e.kinked = True

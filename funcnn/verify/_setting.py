@@ -124,10 +124,13 @@ class Setting:
             return [[np.asarray(a, np.float64) for a in bound] for bound in bounds]
 
     def slopes(self, cts, dys, chosen: Directions | None = None, limit=None):
-        """Directions, the products of cotangents with them, the function's slopes there."""
+        """Directions, the products of cotangents with them, the function's slopes there.
+
+        Without cotangents, the slopes are sought until they are certain.
+        """
         limit = limit or (128 if self.size <= 8192 else 24)
         d = chosen or directions(self.leaves, self.seed, limit)
-        products = d.products(cts)
+        products = None if cts is None else d.products(cts)
         return d, products, slopes(*self._ladder(dys), d, products)
 
     def remainder(self, cts, dys):
