@@ -19,7 +19,7 @@ derivative rules with a known fault, some rebuilt after bugs that libraries ship
 correct functions that are hard on a judge: badly scaled, cancelling, at kinks and poles,
 in low precision, third-party. The table is made by
 
-```
+```text
 python -m tests.catalogue --markdown
 ```
 
