@@ -53,9 +53,8 @@ def main(argv=None) -> int:
         print(INTRODUCTION)
     for kind, rows in tables:
         print_table(kind, rows, list(judges), options.markdown)
-    print(
-        f"\nWith JAX {jax.__version__}, over {options.seeds} seed{'s' * (options.seeds != 1)} of arguments."
-    )
+    seeds = f"{options.seeds} seed{'s' * (options.seeds != 1)}"
+    print(f"\nWith JAX {jax.__version__}, over {seeds} of arguments.")
     print(f"Took {time.perf_counter() - start:.0f} s.", file=sys.stderr)
     for mistake in mistakes:
         print(mistake, file=sys.stderr)
