@@ -6,11 +6,11 @@ import sys
 import textwrap
 import time
 
-from funcnn.verify._check import check_ops
 from funcnn.verify._claims import CLAIMS
 from funcnn.verify._costs import CostTable, cost_table
 from funcnn.verify._layout import meaning
 from funcnn.verify._matrix import eight_devices, matrix
+from funcnn.verify._ops import check_ops
 from funcnn.verify._report import Report
 from funcnn.verify._spec import GRAMMAR
 from funcnn.verify._subject import discover

@@ -82,20 +82,20 @@ def has_rule(jaxpr) -> bool:
             return False
         seen.add(jaxpr)
         return any(
-            _decorated(eqn) is not None or any(map(search, _jaxprs(eqn.params)))
+            _decorated(eqn) is not None or any(map(search, jaxprs(eqn.params)))
             for eqn in jaxpr.eqns
         )
 
-    return search(_open(jaxpr))
+    return search(open_jaxpr(jaxpr))
 
 
-def _jaxprs(params):
+def jaxprs(params):
     params = params, getattr(params.get("_prim"), "params", ())
     leaves = jax.tree.leaves(params, is_leaf=lambda p: isinstance(p, Jaxpr | ClosedJaxpr))
-    return [_open(p) for p in leaves if isinstance(p, Jaxpr | ClosedJaxpr)]
+    return [open_jaxpr(p) for p in leaves if isinstance(p, Jaxpr | ClosedJaxpr)]
 
 
-def _open(jaxpr):
+def open_jaxpr(jaxpr):
     return getattr(jaxpr, "jaxpr", jaxpr)
 
 
@@ -131,7 +131,7 @@ def _emit(eqn, env, eqns, memo, inlined=False):
     """Append to `eqns` what stands for `eqn`, its variables renamed as `env` says."""
     invars = [_read(v, env) for v in eqn.invars]
     if (call := _decorated(eqn)) is not None:
-        body = _erase(_open(call), memo)
+        body = _erase(open_jaxpr(call), memo)
         consts = map(Literal, call.consts, [v.aval for v in body.constvars])
         scope = dict(zip([*body.constvars, *body.invars], [*consts, *invars], strict=True))
         for inner in body.eqns:
@@ -164,8 +164,8 @@ def _erase_params(params, memo):
 
 def _erase_param(param, memo, name=""):
     if isinstance(param, Jaxpr | ClosedJaxpr):
-        body = _erase(_open(param), memo)
-        if body is _open(param):
+        body = _erase(open_jaxpr(param), memo)
+        if body is open_jaxpr(param):
             return param
         return ClosedJaxpr(body, param.consts) if hasattr(param, "consts") else body
     if isinstance(param, tuple):

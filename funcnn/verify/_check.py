@@ -1,23 +1,23 @@
-"""Ways to ask for a verdict: on one function, on the ops, on a whole model."""
+"""A verdict on one function at one set of arguments."""
 
 import functools
-import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-
-import jax
-import numpy as np
+from typing import NamedTuple
 
 from funcnn.verify._agreement import Disproof
 from funcnn.verify._claims import CLAIMS
 from funcnn.verify._evidence import Evidence
 from funcnn.verify._report import Report, Row
-from funcnn.verify._subject import Op, discover
+from funcnn.verify._subject import Op
 from funcnn.verify._words import said, title
 
-# What is slow to try, and hangs on how a rule is written rather than on its arguments, is
-# tried on the first case of an op.
-ONCE = ("jit",)
+
+class Verdict(NamedTuple):
+    """What became of each claim, notes on what could not be claimed, the numbers."""
+
+    rows: list[Row]
+    notes: list[str]
+    evidence: Evidence | None = None
 
 
 def check_vjp(
@@ -53,68 +53,8 @@ def check_vjp(
     """
     name = name or title(f)
     op = Op(name, f, reference, lambda rng: {})
-    rows, notes = examine(op, "", args, seed, _chosen(claims), literal=False)
-    return Report(name, tuple(rows), tuple(notes))
-
-
-def check_ops(
-    names: Iterable[str] = (),
-    seed: int = 0,
-    progress: Callable[[int, int], object] | None = None,
-    claims: Iterable[str] = (),
-    fail_fast: bool = False,
-) -> Report:
-    """Judge the ops of funcnn, all of them or those named, on all of their cases.
-
-    Args:
-        names: of ops; empty means all.
-        seed: of the cases' random numbers, the cotangents and the directions.
-        progress: called as `progress(done, total)` after each case.
-        claims: names of claims, to leave out the others; empty means all.
-        fail_fast: whether to stop after the first case on which a claim fails.
-
-    Returns:
-        A Report with one row for each op, case and claim.
-
-    Raises:
-        ValueError: if there is no op, or no claim, of some name.
-    """
-    ops = {op.name: op for op in discover()}
-    names = list(names) or list(ops)
-    if unknown := [name for name in names if name not in ops]:
-        raise ValueError(
-            f"There is no op {', '.join(map(repr, unknown))}; the ops are {', '.join(ops)}."
-        )
-    chosen = _chosen(claims)
-    with jax.enable_x64(True):
-        tasks = [
-            (number, ops[name], case, args)
-            for name in names
-            for number, (case, args) in enumerate(
-                ops[name].cases(np.random.default_rng(seed)).items()
-            )
-        ]
-
-    def verdict(task):
-        number, op, case, args = task
-        wanted = {k: claim for k, claim in chosen.items() if k not in ONCE or not number}
-        return examine(op, case, args, seed, wanted, alone=number)
-
-    rows: list[Row] = []
-    notes: list[str] = []
-    # XLA compiles outside Python's lock, so threads share the work.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        verdicts = pool.map(verdict, tasks)
-        for done, (found, noted) in enumerate(verdicts, start=1):
-            rows += found
-            notes += noted
-            if progress:
-                progress(done, len(tasks))
-            if fail_fast and any(row.failure for row in found):
-                pool.shutdown(cancel_futures=True)
-                break
-    subject = f"{len(names)} op{'s' * (len(names) != 1)}, {len(tasks)} cases"
-    return Report(subject, tuple(rows), tuple(dict.fromkeys(notes)))
+    found = examine(op, "", args, seed, chosen_claims(claims), literal=False)
+    return Report(name, tuple(found.rows), tuple(found.notes))
 
 
 def judge(op: Op, case: str, args, seed: int = 0, claims=CLAIMS, literal=True) -> list[Row]:
@@ -123,24 +63,31 @@ def judge(op: Op, case: str, args, seed: int = 0, claims=CLAIMS, literal=True) -
     `literal` asks that forward mode over the pullback works as it is, which it does not
     for a rule whose forward pass calls the function itself.
     """
-    return examine(op, case, args, seed, claims, literal)[0]
+    return examine(op, case, args, seed, claims, literal).rows
 
 
 def examine(
-    op: Op, case: str, args, seed: int = 0, claims=CLAIMS, literal=True, alone=None
-) -> tuple[list[Row], list[str]]:
-    """As `judge`, with notes on what could not be claimed; `alone` as in `Setting`."""
+    op: Op,
+    case: str,
+    args,
+    seed: int = 0,
+    claims=CLAIMS,
+    literal=True,
+    alone=None,
+    like: Evidence | None = None,
+) -> Verdict:
+    """As `judge`, with more than the rows; `alone` and `like` as in `Evidence`."""
     try:
-        evidence = Evidence(op, args, seed, claims, literal, alone)
+        evidence = Evidence(op, args, seed, claims, literal, alone, like)
     except Exception as error:
         if isinstance(error, TypeError) and "no floating-point array" in str(error):
             raise
-        return [_raised(op.name, case, name, error) for name in claims], []
+        return Verdict([_raised(op.name, case, name, error) for name in claims], [])
     rows = [
         row(op.name, case, name, functools.partial(claim, evidence))
         for name, claim in claims.items()
     ]
-    return rows, evidence.notes
+    return Verdict(rows, evidence.notes, evidence)
 
 
 def row(subject: str, case: str, name: str, claim: Callable[[], float]) -> Row:
@@ -159,7 +106,12 @@ def _raised(subject, case, claim, error):
     return Row(subject, case, claim, float("inf"), failure)
 
 
-def _chosen(names):
+def chosen_claims(names: Iterable[str]) -> dict[str, Callable]:
+    """The claims of these names, or all.
+
+    Raises:
+        ValueError: if there is no claim of some name.
+    """
     names = [names] if isinstance(names, str) else list(names)
     if unknown := [name for name in names if name not in CLAIMS]:
         raise ValueError(

@@ -170,8 +170,10 @@ def vjp_under_vmap(e: Evidence):
         error = max(
             error, like_plain(e, f"under vmap of {only} alone", part, [0, s.count + i])
         )
-    part = alone[width * len(groups) :]
-    return max(error, like_plain(e, "under vmap of the cotangents alone", part, [0, 1]))
+    if part := alone[width * len(groups) :]:
+        where = "under vmap of the cotangents alone"
+        error = max(error, like_plain(e, where, part, [0, 1]))
+    return error
 
 
 def vjp_under_scan(e: Evidence):

@@ -167,22 +167,7 @@ def cost_table(names: Iterable[str] = ()) -> CostTable:
     Raises:
         ValueError: if there is no op of some name.
     """
-    return CostTable(tuple(_largest(op) for op in chosen(names)))
-
-
-def chosen(names: Iterable[str] = ()) -> list[Op]:
-    """The ops of these names, or all.
-
-    Raises:
-        ValueError: if there is no op of some name.
-    """
-    ops = {op.name: op for op in discover()}
-    names = list(names) or list(ops)
-    if unknown := [name for name in names if name not in ops]:
-        raise ValueError(
-            f"There is no op {', '.join(map(repr, unknown))}; the ops are {', '.join(ops)}."
-        )
-    return [ops[name] for name in names]
+    return CostTable(tuple(_largest(op) for op in discover(names)))
 
 
 def _largest(op: Op):

@@ -32,11 +32,14 @@ class Evidence:
     `exact` holds them in float64, or in the dtypes given if the function takes no other;
     `given` in the dtypes given, if those are others. Naming some `claims` leaves out what
     the rest need. JAX cannot take forward mode through a rule whose forward pass calls the
-    function itself, which many do: unless `literal`, that call is erased first. `notes`
+    function itself, which many do: unless `literal`, that call is erased first. Evidence
+    that is `like` this, of the same function and claims, shares what it compiled. `notes`
     collects what cannot be claimed, and why.
     """
 
-    def __init__(self, op: Op, args, seed: int = 0, claims=(), literal=True, alone=None):
+    def __init__(
+        self, op: Op, args, seed: int = 0, claims=(), literal=True, alone=None, like=None
+    ):
         self.op, self.args, self.literal = op, args, literal
         self.notes: list[str] = []
         self.kinked = self.first_order_fails = False
@@ -54,11 +57,13 @@ class Evidence:
             raise TypeError(f"{op.name} has no floating-point array in its arguments.")
         self.given = None
         if any(dtype != np.float64 for dtype in dtypes):
-            self.given = make(args, wanted={"value", "vjp"}, x64=x64)
+            one = like and like.given
+            self.given = make(args, wanted={"value", "vjp"}, x64=x64, like=one)
         try:
             outputs = self.given and self.given.outputs
             exact = cast(args, jnp.float64)
-            self.exact = make(exact, wanted=wanted, x64=True, given=outputs)
+            one = like and like.exact
+            self.exact = make(exact, wanted=wanted, x64=True, given=outputs, like=one)
             if not literal:
                 _ahead(self.exact, self.given, claims)
             if self.given and isinstance(self.exact.mine["vjp"], Exception):
@@ -66,7 +71,8 @@ class Evidence:
         except Exception as error:
             if not self.given or isinstance(self.given.mine["vjp"], Exception):
                 raise
-            self.exact, self.given = make(args, wanted=wanted, x64=x64), None
+            self.exact = make(args, wanted=wanted, x64=x64, like=like and like.exact)
+            self.given = None
             self.notes.append(
                 f"{op.name} does not take float64 ({first_line(error)}): it is judged in "
                 "the dtypes given, as closely as their rounding allows."

@@ -13,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
-from funcnn.verify._costs import chosen
 from funcnn.verify._problems import telling_case
 from funcnn.verify._report import Report, Row
-from funcnn.verify._subject import Op
+from funcnn.verify._subject import Op, discover
 from funcnn.verify._transforms import CELLS, DEVICES, mesh
 
 
@@ -42,7 +41,7 @@ def matrix(
         ValueError: if there is no op of some name.
         RuntimeError: if there are not eight devices.
     """
-    ops = chosen(names)
+    ops = discover(names)
     mesh()
     rows: list[Row] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -54,9 +54,12 @@ class Programs:
         else:
             self.reference = autodiff(self.f)
         self.literal = literal
-        self.groups = split.groups
+        # what is batched by itself: each of these, and the cotangents
+        self.groups, self.dys_alone = split.groups, True
         if alone is not None:
-            self.groups = [split.groups[alone % len(split.groups)]]
+            one = alone % (len(split.groups) + 1)
+            self.groups = split.groups[one : one + 1]
+            self.dys_alone = not self.groups
         self._jit = functools.partial(jit, large=large)
         self._compiled: dict = {}
 
@@ -163,7 +166,7 @@ class Programs:
         return {"value": value, "vjp": vjp, "rev2": reverse, "fwd2": forward}
 
     def _mine(self):
-        f, groups = self.f, self.groups
+        f, groups, dys_alone = self.f, self.groups, self.dys_alone
 
         def first(leaves, held, dys):
             return pullback(lambda *a: f(a, held), leaves, dys)
@@ -199,9 +202,10 @@ class Programs:
                 ]
                 axes = [0 if i in group else None for i in range(len(leaves))]
                 found += jax.vmap(first, (axes, None, None))(pair, held, one)
-            return found + jax.vmap(first, (None, None, 0))(
-                leaves, held, [dy[:2] for dy in dys]
-            )
+            if dys_alone:
+                two = [dy[:2] for dy in dys]
+                found += jax.vmap(first, (None, None, 0))(leaves, held, two)
+            return found
 
         def scan(leaves, held, dys, scales, along):
             pair = [

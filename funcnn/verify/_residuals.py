@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend.core import Jaxpr, Literal
 
-from funcnn.verify._autodiff import _jaxprs, _open, is_array
+from funcnn.verify._autodiff import is_array, jaxprs, open_jaxpr
 from funcnn.verify._subject import parameter_names, problem
 
 CALLS = ("jit", "pjit", "closed_call")
@@ -170,13 +170,13 @@ def _evaluate(jaxpr: Jaxpr, arguments: list, seen: dict) -> list:
         name = eqn.primitive.name
         if name in CALLS:
             closed = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-            made = _evaluate(_open(closed), values, seen)
+            made = _evaluate(open_jaxpr(closed), values, seen)
         elif name in VIEWS and math.prod(avals[0].shape) == math.prod(values[0].aval.shape):
             made = values[:1]
         else:
             constant = all(value.constant for value in values)
             made = [_Value(aval, constant) for aval in avals]
-            if not _jaxprs(eqn.params):
+            if not jaxprs(eqn.params):
                 made = seen.setdefault((name, str(eqn.params), *values), made)
         env |= zip(eqn.outvars, made, strict=True)
     return [read(v) for v in jaxpr.outvars]
@@ -197,7 +197,7 @@ def _used(jaxpr: Jaxpr, wanted=None) -> list[bool]:
         used = [True] * len(eqn.invars)
         if eqn.primitive.name in CALLS:
             closed = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
-            used = _used(_open(closed), outputs)
+            used = _used(open_jaxpr(closed), outputs)
         live |= {
             v
             for v, u in zip(eqn.invars, used, strict=True)

@@ -17,9 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn.verify._autodiff import RULES
-from funcnn.verify._autodiff import _jaxprs as jaxprs
-from funcnn.verify._autodiff import _open as open_jaxpr
+from funcnn.verify._autodiff import RULES, jaxprs, open_jaxpr
 
 EPS = float(np.finfo(np.float64).eps)
 AMPLITUDE = 16

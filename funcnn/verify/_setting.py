@@ -19,6 +19,7 @@ from funcnn.verify._rounding import coarsest
 from funcnn.verify._subject import Split, cotangents, pullback, stream
 
 SEVERAL = {"vmap", "batch", "alone", "scan"}  # these take pullbacks at several points
+MOVES = 128  # how many are computed at once: one program serves any number
 
 
 class Setting:
@@ -26,8 +27,10 @@ class Setting:
 
     Pullbacks are taken at several points: with each cotangent, then with each
     argument by itself scaled by 3/4, then with all of them scaled. `alone` is the index of
-    the one argument that is taken by itself, modulo their number; None for each. Only what
-    is `wanted` is computed, None for all; `ones` asks for a single cotangent, of ones.
+    the one argument that is taken by itself, or of the cotangents, which come last, modulo
+    their number; None for each. Only what is `wanted` is computed, None for all; `ones`
+    asks for a single cotangent, of ones. The programs of a setting that is `like` this one
+    are taken over: they need not be compiled again.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class Setting:
         given=None,
         alone=None,
         ones=False,
+        like=None,
     ):
         self.op, self.seed, self.x64, self._wanted = op, seed, x64, wanted
         with jax.enable_x64(x64):
@@ -48,26 +52,28 @@ class Setting:
             self.leaves = [np.asarray(a) for a in self.split.leaves]
             self.held = [_canonical(a) for a in self.split.held]
             self.size = sum(a.size for a in self.leaves)
-            self.programs = Programs(
-                op.apply, op.reference, self.split, literal, self.size > LARGE, alone
-            )
+            if like and like.split.fits(self.split):
+                self.programs = like.programs
+            else:
+                self.programs = Programs(
+                    op.apply, op.reference, self.split, literal, self.size > LARGE, alone
+                )
             self.outputs = jax.eval_shape(self.programs.f, self.leaves, self.held)
         if ones:
             self.dys = [np.ones((1, *y.shape), y.dtype) for y in self.outputs]
         else:
             self.dys = cotangents(self.outputs, seed, given)
         self.count = len(self.dys[0]) if self.dys else 1
-        self.groups = self.programs.groups if wanted is None or wanted & SEVERAL else []
+        several = wanted is None or bool(wanted & SEVERAL)
+        self.groups = self.programs.groups if several else []
         points = self.count + len(self.groups)
-        self._scales = np.ones((points + bool(self.groups), len(self.leaves)))
+        self._scales = np.ones((points + several, len(self.leaves)))
         for i, group in enumerate(self.groups):
             self._scales[self.count + i, group] = 0.75
         self._scales[points:] = 0.75
         repeats = [0] * len(self.groups)
         self._all_dys = [
-            np.concatenate(
-                [dy, dy[repeats], (0.75 * dy[:1]).astype(dy.dtype)[: len(self.groups)]]
-            )
+            np.concatenate([dy, dy[repeats], (0.75 * dy[:1]).astype(dy.dtype)[:several]])
             for dy in self.dys
         ]
         rng = stream(seed, "tangents")
@@ -160,16 +166,15 @@ class Setting:
         """How values move, the size of the terms they add up, and their rounding."""
 
         def moves(d, rows, steps):
-            length = int(np.clip(10 * len(d.leaf), 60, 640))
             found = []
-            for start in range(0, len(rows), length):
-                part = slice(start, start + length)
-                spare = length - len(rows[part])
+            for start in range(0, len(rows), MOVES):
+                part = slice(start, start + MOVES)
+                spare = MOVES - len(rows[part])
                 padded = np.pad(rows[part], (0, spare)), np.pad(steps[part], (0, spare))
                 with jax.enable_x64(self.x64):
                     numbers = map(_canonical, (d.block, d.weights, *padded))
                     moved = self.programs.moves(self.leaves, self.held, dys, *numbers)
-                found.append(np.asarray(moved, np.float64)[: length - spare])
+                found.append(np.asarray(moved, np.float64)[: MOVES - spare])
             return np.concatenate([*found, np.zeros(0)])
 
         values = self.mine["value"]
@@ -181,9 +186,9 @@ class Setting:
 
 
 def _canonical(a):
-    """An array that JAX takes as it is."""
+    """An array that JAX takes as it is, and no one else holds."""
     if isinstance(a, np.ndarray):
-        return np.asarray(a, jax.dtypes.canonicalize_dtype(a.dtype))
+        return np.array(a, jax.dtypes.canonicalize_dtype(a.dtype))
     return a
 
 

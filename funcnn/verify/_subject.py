@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -23,13 +23,14 @@ class Op(NamedTuple):
     cases: Callable
 
 
-def discover() -> list[Op]:
-    """Every op in `funcnn/ops`: the folder is the registry.
+def discover(names: Iterable[str] = ()) -> list[Op]:
+    """The ops in `funcnn/ops`, all of them or those named: the folder is the registry.
 
     Raises:
         ImportError: naming the file, if one lacks its op, reference or cases.
+        ValueError: if there is no op of some name.
     """
-    found = []
+    found = {}
     for module_info in pkgutil.iter_modules(funcnn.ops.__path__):
         name = module_info.name.removeprefix("_")
         module = importlib.import_module(f"{funcnn.ops.__name__}.{module_info.name}")
@@ -37,8 +38,14 @@ def discover() -> list[Op]:
         missing = [part for part in parts if not hasattr(module, part)]
         if missing:
             raise ImportError(f"{module.__file__} needs {', '.join(missing)}.")
-        found.append(Op(name, *(getattr(module, part) for part in parts)))
-    return found
+        found[name] = Op(name, *(getattr(module, part) for part in parts))
+    names = list(names) or list(found)
+    if unknown := [name for name in names if name not in found]:
+        raise ValueError(
+            f"There is no op {', '.join(map(repr, unknown))}; the ops are "
+            f"{', '.join(found)}."
+        )
+    return [found[name] for name in names]
 
 
 class Split:
@@ -77,6 +84,15 @@ class Split:
             self._static.append(leaf if kind == "static" else None)
         self.groups = [group for group in groups.values() if group]
 
+    def fits(self, other) -> bool:
+        """Whether what was compiled for one serves the other: only numbers differ."""
+        return (
+            self._tree == other._tree
+            and self._kinds == other._kinds
+            and _types(self.leaves + self.held) == _types(other.leaves + other.held)
+            and all(map(_same, self._static, other._static))
+        )
+
     def call(self, f, leaves, held) -> list:
         """The floating-point arrays of the function's output, complex ones as two."""
         leaves, held = iter(leaves), iter(held)
@@ -94,6 +110,17 @@ class Split:
             elif is_array(y) and jnp.issubdtype(y.dtype, jnp.complexfloating):
                 found += [y.real, y.imag]
         return found
+
+
+def _types(arrays):
+    return [(a.shape, a.dtype) for a in arrays]
+
+
+def _same(a, b):
+    try:
+        return a is b or (type(a) is type(b) and np.array_equal(a, b))
+    except Exception:  # whatever a caller's own class raises
+        return False
 
 
 def _kind(leaf, concrete):

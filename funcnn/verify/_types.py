@@ -62,11 +62,12 @@ def in_every_mix(e: Evidence):
     for mix in mixes:
         pairs = zip(p.leaves, mix, strict=True)
         args = [jax.ShapeDtypeStruct(a.shape, dtype) for a, dtype in pairs]
-        try:
-            dys = jax.eval_shape(p.f, *args)
-        except (TypeError, ValueError):
-            continue
-        cts = jax.eval_shape(lambda args, dys: pullback(p.f, args, dys), args, dys)
+        with jax.enable_x64(e.x64):
+            try:
+                dys = jax.eval_shape(p.f, *args)
+            except (TypeError, ValueError):
+                continue
+            cts = jax.eval_shape(lambda args, dys: pullback(p.f, args, dys), args, dys)
         for name, a, ct in zip(e.names, args, cts, strict=True):
             if (ct.shape, ct.dtype) != (a.shape, a.dtype):
                 raise Disproof(
