@@ -333,6 +333,65 @@ def layer_norm_grad(x, scale, offset, dy, eps=1e-6):
     return on_rows(f, x, dy), dscale, doffset
 
 
+def rms_norm(x, scale, eps=1e-6):
+    def f(row):
+        rms = math.sqrt(math.fsum(v * v for v in row) / len(row) + eps)
+        return [scale[i] * v / rms for i, v in enumerate(row)]
+
+    return on_rows(f, x)
+
+
+def rms_norm_grad(x, scale, dy, eps=1e-6):
+    dscale = np.zeros(scale.shape)
+
+    def f(row, drow):
+        d = len(row)
+        rms = math.sqrt(math.fsum(v * v for v in row) / d + eps)
+        for i in range(d):
+            dscale[i] += drow[i] * row[i] / rms
+        jacobian = [
+            ((i == j) - row[i] * row[j] / (d * rms**2)) / rms for i, j in indices((d, d))
+        ]
+        g = [drow[i] * scale[i] for i in range(d)]
+        return pull(np.reshape(jacobian, (d, d)), g)
+
+    return on_rows(f, x, dy), dscale
+
+
+def group_norm(x, scale, offset, groups, eps=1e-6):
+    y = np.zeros(x.shape)
+    for n, block in groups_of(x, groups):
+        row, channel = x[n][..., block].ravel(), np.tile(block, x[0, ..., 0].size)
+        xhat = normalise(row, eps)[0]
+        z = [scale[c] * v + offset[c] for c, v in zip(channel, xhat, strict=True)]
+        y[n][..., block] = np.reshape(z, x[n][..., block].shape)
+    return y
+
+
+def group_norm_grad(x, scale, offset, dy, groups, eps=1e-6):
+    dx, dscale, doffset = (np.zeros(a.shape) for a in (x, scale, offset))
+    for n, block in groups_of(x, groups):
+        row, channel = x[n][..., block].ravel(), np.tile(block, x[0, ..., 0].size)
+        drow = dy[n][..., block].ravel()
+        xhat, jacobian = normalise(row, eps)
+        for c, v, d in zip(channel, xhat, drow, strict=True):
+            dscale[c] += d * v
+            doffset[c] += d
+        g = [d * scale[c] for c, d in zip(channel, drow, strict=True)]
+        dx[n][..., block] = np.reshape(pull(jacobian, g), x[n][..., block].shape)
+    return dx, dscale, doffset
+
+
+def groups_of(x, groups):
+    """Each image's number with each group's channels."""
+    width = x.shape[-1] // groups
+    return [
+        (n, list(range(j * width, (j + 1) * width)))
+        for n in range(len(x))
+        for j in range(groups)
+    ]
+
+
 def logsumexp(row):
     top = max(row)
     return top + math.log(math.fsum(math.exp(v - top) for v in row))

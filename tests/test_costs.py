@@ -175,6 +175,7 @@ CLAIMED = {
     "elu": ("matrix", "x", 0),
     "gelu": ("tanh", "x", 0),
     "im2col": ("3x3", "", 0),
+    "group_norm": ("two groups", "scale x", 3 * 2 * 2 * 4),  # three a group and image
     "layer_norm": ("batch", "scale x", 3 * 3 * 4),  # three float32 a row
     "leaky_relu": ("matrix", "x", 0),
     "log_softmax": ("matrix", "output", 0),
@@ -183,6 +184,7 @@ CLAIMED = {
     "max_pool": ("overlapping, SAME", "", 2 * 5 * 3 * 3 + 2 * 3 * 3 * 3),
     "mse": ("matrix", "prediction target", 0),
     "relu": ("matrix", "output", 0),
+    "rms_norm": ("batch", "scale x", 3 * 4),  # a float32 a row
     "sigmoid": ("matrix", "output", 0),
     "silu": ("matrix", "x", 0),
     "softmax": ("matrix", "output", 0),

@@ -346,6 +346,7 @@ def share(name, *first):
 
 
 TENSORS = jnp.ones((2, 3)), jnp.ones((3, 4))
+GROUPED = jnp.ones((2, 3, 4)), V, V
 MISTAKES = {
     "avg_pool": pool(),
     "max_pool": pool(),
@@ -568,6 +569,47 @@ MISTAKES = {
         "a seed": (TypeError, "needs a key of jax.random; got ", 0, X, 0.5),
         "a float key": (TypeError, "needs a key of jax.random; got ", np.ones(2), X, 0.5),
         "x None": (TypeError, "needs x to be an array; got NoneType", KEY, None, 0.5),
+    },
+    "rms_norm": {
+        **negative("eps", TENSORS[1], V),
+        "scale": (
+            ValueError,
+            r"needs scale of shape \(4,\) for x of shape \(3, 4\); got \(3,\)",
+            TENSORS[1],
+            V[:3],
+        ),
+        "scale of rank 2": (ValueError, r"got \(3, 4\)", TENSORS[1], TENSORS[1]),
+        "numbers": (ValueError, r"of shape \(d,\) for x of shape \(\)", 1.0, 1.0),
+        "scale None": (
+            TypeError,
+            "needs scale to be an array; got None",
+            TENSORS[1],
+            None,
+        ),
+    },
+    "group_norm": {
+        **negative("eps", *GROUPED, 2),
+        "scale": (
+            ValueError,
+            r"of shape \(4,\) for x of shape \(2, 3, 4\); got scale \(3,\)",
+            GROUPED[0],
+            V[:3],
+            V,
+            2,
+        ),
+        "offset": (
+            ValueError,
+            r"got scale \(4,\) and offset \(3,\)",
+            GROUPED[0],
+            V,
+            V[:3],
+            2,
+        ),
+        "groups": (ValueError, "that divide the 4 channels of x; got 3", *GROUPED, 3),
+        "no groups": (ValueError, "needs groups of at least 1; got 0", *GROUPED, 0),
+        "half a group": (TypeError, "needs an integer groups; got 0.5", *GROUPED, 0.5),
+        "rank": (ValueError, r"1, 2 or 3 spatial axes; got \(3, 4\)", TENSORS[1], V, V, 2),
+        "None": (TypeError, "offset to be an array; got None", GROUPED[0], V, None, 2),
     },
     "layer_norm": {
         **negative("eps", TENSORS[1], V, V),

@@ -1,5 +1,6 @@
 """What ops do where formulas break: infinities, ties, empty batches, low precision."""
 
+import functools
 import importlib
 import math
 from pathlib import Path
@@ -205,6 +206,46 @@ def test_layer_norm_of_a_constant_row(level, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("level", [0.0, 3.0, -128.0])
+def test_group_norm_of_a_constant_group(level, dtype):
+    x = jnp.full((2, 1, 3, 2), level, dtype)
+    scale, offset = jnp.array([1.0, -2.0], dtype), jnp.array([0.5, 3.0], dtype)
+    dy = jnp.arange(12, dtype=dtype).reshape(x.shape)
+
+    y, gradients = value_and_pullback(
+        lambda *arrays: ops.group_norm(*arrays, 1, 1e-4), (x, scale, offset), dy
+    )
+
+    g = wide(dy) * wide(scale)
+    close(y, np.broadcast_to(wide(offset), x.shape), 0)
+    mean = g.mean((1, 2, 3), keepdims=True)
+    close(gradients[0], (g - mean) * 100, ROUNDING[dtype])
+    assert not gradients[1].any()
+    close(gradients[2], wide(dy).sum((0, 1, 2)), 0)
+
+
+def test_group_norm_of_images_without_positions():
+    x, scale, offset = zeros(2, 0, 3, 4), normal(4), normal(4)
+    f = functools.partial(ops.group_norm, groups=2)
+    y, (dx, dscale, doffset) = value_and_pullback(f, (x, scale, offset))
+    assert y.shape == dx.shape == x.shape
+    assert not dscale.any()
+    assert not doffset.any()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_rms_norm_of_a_row_of_zeros(dtype):
+    x = jnp.zeros((2, 3), dtype)
+    scale = jnp.array([1.0, -2.0, 0.5], dtype)
+    dy = jnp.array([[1.0, 2.0, -1.0], [0.0, 1.0, 3.0]], dtype)
+    f = functools.partial(ops.rms_norm, eps=1e-4)
+    y, (dx, dscale) = value_and_pullback(f, (x, scale), dy)
+    assert not y.any()
+    close(dx, wide(dy) * wide(scale) * 100, ROUNDING[dtype])
+    assert not dscale.any()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
 def test_layer_norm_of_width_one(dtype):
     x = jnp.array([[3.0], [-1e4], [0.0]], dtype)
     scale, offset = jnp.array([2.0], dtype), jnp.array([0.75], dtype)
@@ -277,6 +318,12 @@ EMPTY = {
     "max_pool": (lambda x: ops.max_pool(x, 2), (zeros(0, 4, 6, 2),), (0, 2, 3, 2)),
     "avg_pool": (lambda x: ops.avg_pool(x, 2), (zeros(0, 4, 6, 2),), (0, 2, 3, 2)),
     "layer_norm": (ops.layer_norm, (zeros(0, 3), normal(3), normal(3)), (0, 3)),
+    "rms_norm": (ops.rms_norm, (zeros(0, 3), normal(3)), (0, 3)),
+    "group_norm": (
+        lambda *arrays: ops.group_norm(*arrays, 2),
+        (zeros(0, 3, 4), normal(4), normal(4)),
+        (0, 3, 4),
+    ),
     "softmax": (ops.softmax, (zeros(0, 3),), (0, 3)),
     "log_softmax": (ops.log_softmax, (zeros(0, 3),), (0, 3)),
     "softmax_cross_entropy": (
@@ -589,6 +636,35 @@ def test_layer_norm_sums_in_float32():
     xhat = centred / np.sqrt((centred**2).mean(1, keepdims=True) + 1e-6)
     close(dscale, (xhat * wide(dy)).sum(0), ONCE)
     close(doffset, wide(dy).sum(0), ONCE)
+
+
+def test_rms_norm_sums_in_float32():
+    x, scale, dy = positive(2, N), positive(N, seed=1), positive(2, N, seed=2)
+    y, (dx, _) = value_and_pullback(ops.rms_norm, (x, scale), dy)
+    rms = np.sqrt((wide(x) ** 2).mean(1, keepdims=True) + 1e-6)
+    xhat, g = wide(x) / rms, wide(dy) * wide(scale)
+    close(y, xhat * wide(scale), ONCE)
+    close(dx, (g - xhat * (xhat * g).mean(1, keepdims=True)) / rms, ONCE, 1e-3)
+
+    arrays, dy = (positive(N, 3), positive(3, seed=1)), positive(N, 3, seed=2)
+    _, (_, dscale) = value_and_pullback(ops.rms_norm, arrays, dy)
+    rms = np.sqrt((wide(arrays[0]) ** 2).mean(1, keepdims=True) + 1e-6)
+    close(dscale, (wide(arrays[0]) / rms * wide(dy)).sum(0), ONCE)
+
+
+def test_group_norm_sums_in_float32():
+    x, scale, offset = positive(2, N, 2), positive(2, seed=1), positive(2, seed=2)
+    dy = positive(2, N, 2, seed=3)
+    f = functools.partial(ops.group_norm, groups=1)
+    y, (dx, dscale, doffset) = value_and_pullback(f, (x, scale, offset), dy)
+    centred = wide(x) - wide(x).mean((1, 2), keepdims=True)
+    std = np.sqrt((centred**2).mean((1, 2), keepdims=True) + 1e-6)
+    xhat, g = centred / std, wide(dy) * wide(scale)
+    close(y, xhat * wide(scale) + wide(offset), ONCE, 1e-3)
+    mean_g, mean_xg = (a.mean((1, 2), keepdims=True) for a in (g, xhat * g))
+    close(dx, (g - mean_g - xhat * mean_xg) / std, ONCE, 1e-3)
+    close(dscale, (xhat * wide(dy)).sum((0, 1)), ONCE, 1e-2)
+    close(doffset, wide(dy).sum((0, 1)), ONCE)
 
 
 def test_softmaxes_sum_in_float32():

@@ -18,6 +18,7 @@ from funcnn.layers import (
     Flatten,
     Gelu,
     GlobalAvgPool,
+    GroupNorm,
     Lambda,
     Layer,
     LayerNorm,
@@ -26,6 +27,7 @@ from funcnn.layers import (
     MaxPool,
     Relu,
     Residual,
+    RMSNorm,
     Serial,
     Sigmoid,
     Silu,
@@ -86,6 +88,18 @@ SAMPLES = {
         (2, 3),
         {"scale": (3,), "offset": (3,)},
         lambda p, x: ops.layer_norm(x, p["scale"], p["offset"], 0.5),
+    ),
+    "RMSNorm": (
+        RMSNorm(0.5),
+        (2, 3),
+        {"scale": (3,)},
+        lambda p, x: ops.rms_norm(x, p["scale"], 0.5),
+    ),
+    "GroupNorm": (
+        GroupNorm(2, 0.5),
+        (2, 3, 3, 4),
+        {"scale": (4,), "offset": (4,)},
+        lambda p, x: ops.group_norm(x, p["scale"], p["offset"], 2, 0.5),
     ),
     "Relu": (Relu(), (2, 3), {}, PLAIN(ops.relu)),
     "LeakyRelu": (LeakyRelu(), (2, 3), {}, PLAIN(ops.leaky_relu)),
@@ -248,9 +262,12 @@ def test_conv_starts_he_normal(kernel_size, groups):
     assert_equal(params["bias"], np.zeros(256))
 
 
-def test_layer_norm_starts_as_the_identity_of_scale_and_offset():
-    params = LayerNorm().init(KEY, (2, 3))
-    assert_equal(params, {"scale": np.ones(3), "offset": np.zeros(3)})
+@pytest.mark.parametrize("norm", [LayerNorm(), RMSNorm(), GroupNorm(3)])
+def test_norms_start_with_scale_one_and_offset_zero(norm):
+    params = norm.init(KEY, (2, 5, 3))
+    assert_equal(params.pop("scale"), np.ones(3))
+    assert_equal(params.get("offset", np.zeros(3)), np.zeros(3))
+    assert set(params) <= {"offset"}
 
 
 @pytest.mark.parametrize("make", [Dense, lambda *a, **k: Conv(a[0], 3, **k)])
@@ -628,9 +645,24 @@ def test_dropout_rate_no_number(rate):
     fails(TypeError, f"Dropout needs a number for rate; got {rate!r}.", Dropout, rate)
 
 
-def test_layer_norm_of_a_wrong_eps():
-    fails(ValueError, "LayerNorm needs eps of at least 0.0; got -1.", LayerNorm, -1)
-    fails(TypeError, "LayerNorm needs a number for eps; got 'x'.", LayerNorm, "x")
+@pytest.mark.parametrize("name", ["LayerNorm", "RMSNorm", "GroupNorm"])
+def test_a_norm_of_a_wrong_eps(name):
+    def norm(eps):
+        return getattr(layers, name)(
+            **{"groups": 2} if name == "GroupNorm" else {}, eps=eps
+        )
+
+    fails(ValueError, f"{name} needs eps of at least 0.0; got -1.", norm, -1)
+    fails(TypeError, f"{name} needs a number for eps; got 'x'.", norm, "x")
+
+
+def test_groups_that_do_not_fit():
+    fails(ValueError, "GroupNorm needs groups of at least 1; got 0.", GroupNorm, 0)
+    fails(TypeError, "GroupNorm needs an integer groups; got 0.5.", GroupNorm, 0.5)
+    message = "GroupNorm needs groups that divide the 3 channels of x; got 2."
+    fails(ValueError, message, GroupNorm(2).init, KEY, (2, 5, 3))
+    message = "GroupNorm needs x of shape (N, *spatial, C) with 1, 2 or 3 spatial axes; "
+    fails(ValueError, message + "got (2, 4).", GroupNorm(2).init, KEY, (2, 4))
 
 
 DENSE = {"weight": jnp.ones((3, 2)), "bias": jnp.ones(2)}

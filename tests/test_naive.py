@@ -374,6 +374,28 @@ def test_layer_norm(shape, eps):
     )
 
 
+@pytest.mark.parametrize("eps", [1e-6, 0.3])
+@pytest.mark.parametrize("shape", [(5,), (1, 2), (4, 3), (2, 3, 7), (3, 1), (0, 4)])
+def test_rms_norm(shape, eps):
+    check(
+        lambda *arrays: ops.rms_norm(*arrays, eps),
+        lambda *arrays: naive.rms_norm(*arrays, eps=eps),
+        lambda *arrays: naive.rms_norm_grad(*arrays, eps=eps),
+        *normals(shape, shape[-1:]),
+    )
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(2, 5, 4), (1, 3, 2, 4), (2, 2, 1, 3, 4), (0, 2, 4)])
+def test_group_norm(shape, groups):
+    check(
+        lambda *arrays: ops.group_norm(*arrays, groups, 0.3),
+        lambda *arrays: naive.group_norm(*arrays, groups=groups, eps=0.3),
+        lambda *arrays: naive.group_norm_grad(*arrays, groups=groups, eps=0.3),
+        *normals(shape, (4,), (4,)),
+    )
+
+
 SOFTMAX = [
     ((5,), -1),
     ((1,), 0),

@@ -174,6 +174,32 @@ def test_layer_norm_as_torch(torch, shape, eps):
     check(torch, op, peer, *normals(shape, width, width))
 
 
+@pytest.mark.parametrize("eps", [1e-6, 0.1])
+@pytest.mark.parametrize("shape", [(7,), (4, 5), (2, 3, 6), (5, 1), (2, 0, 3)], ids=str)
+def test_rms_norm_as_torch(torch, shape, eps):
+    width = shape[-1:]
+
+    def peer(x, scale):
+        return torch.nn.functional.rms_norm(x, width, scale, eps)
+
+    check(torch, lambda x, scale: ops.rms_norm(x, scale, eps), peer, *normals(shape, width))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+@pytest.mark.parametrize("size", [(5,), (4, 3), (2, 3, 2)], ids=str)
+def test_group_norm_as_torch(torch, size, groups):
+    def peer(x, scale, offset):
+        first = channels_first(x)
+        return channels_last(
+            torch.nn.functional.group_norm(first, groups, scale, offset, 1e-3)
+        )
+
+    def op(x, scale, offset):
+        return ops.group_norm(x, scale, offset, groups, 1e-3)
+
+    check(torch, op, peer, *normals((2, *size, 6), (6,), (6,)))
+
+
 ACTIVATIONS = {
     "relu": ((), "relu", {}),
     "leaky_relu": ((), "leaky_relu", {}),

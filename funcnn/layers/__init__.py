@@ -30,7 +30,9 @@ from funcnn.layers._conv import Conv as Conv
 from funcnn.layers._dense import Dense as Dense
 from funcnn.layers._dropout import Dropout as Dropout
 from funcnn.layers._layer import Layer as Layer
+from funcnn.layers._norm import GroupNorm as GroupNorm
 from funcnn.layers._norm import LayerNorm as LayerNorm
+from funcnn.layers._norm import RMSNorm as RMSNorm
 from funcnn.layers._pooling import AvgPool as AvgPool
 from funcnn.layers._pooling import GlobalAvgPool as GlobalAvgPool
 from funcnn.layers._pooling import MaxPool as MaxPool
