@@ -112,7 +112,10 @@ def slope_agrees(what, mine, products, s, argument=None, choices=None, rtol=1e-6
     scale = np.abs(central).max(initial=0.0) or 1.0
     error = np.abs(got - central)
     room = rtol * np.abs(central) + 1e-8 * scale + 10 * s.error[known]
-    kink = (s.high - s.low)[known] > 1e-3 * scale
+    width, slack = (s.high - s.low)[known], s.slack[known]
+    # large beside the other slopes, or beyond doubt and large beside its own
+    kink = width > 1e-3 * scale
+    kink |= (width > 20 * slack) & (width > 1e-3 * np.abs(central))
     inside = (got >= s.low[known] - rtol * scale) & (got <= s.high[known] + rtol * scale)
     steps, errors = (a[:, known] for a in s.support)
     with np.errstate(invalid="ignore"):

@@ -75,7 +75,7 @@ def vjp_equals_reference(e: Evidence):
     error = cotangents_agree(e, e.exact)
     if e.defaults:
         moved = f" (with other values in {' and '.join(e.defaults)} than 0 or 1)"
-        error = max(error, cotangents_agree(e, e.elsewhere, moved))
+        error = max(error, *(cotangents_agree(e, s, moved) for s in e.elsewhere))
     return error
 
 
@@ -204,7 +204,7 @@ def _second(e, key, what, names):
         settings = [(e.nearby, " (a little off the kink)")]
     if e.defaults:
         moved = f" (with other values in {' and '.join(e.defaults)} than 0 or 1)"
-        settings.append((e.elsewhere, moved))
+        settings += [(s, moved) for s in e.elsewhere]
     error = 0.0
     for s, where in settings:
         got, want = s.mine[key], s.theirs[key]

@@ -98,6 +98,7 @@ def everywhere(leaves, seed) -> Directions:
 class Slopes(NamedTuple):
     """Derivatives along directions: central with its error, and one-sided.
 
+    `low` and `high` are the one-sided slopes and beyond these `slack`, their error.
     `support` has the steps' central slopes and errors that are nearly as certain as the
     best, of shape (steps, directions), nan elsewhere.
     """
@@ -106,6 +107,7 @@ class Slopes(NamedTuple):
     error: np.ndarray
     low: np.ndarray
     high: np.ndarray
+    slack: np.ndarray
     support: tuple[np.ndarray, np.ndarray]
 
 
@@ -162,7 +164,7 @@ def _read(right, left, steps, rounding):
     near = errors <= np.maximum(error, 1e-6 * abs(estimates[1:-1]))
     support = np.where(near, estimates[1:-1], np.nan), np.where(near, errors, np.nan)
     low, high = np.minimum(left, right) - slack, np.maximum(left, right) + slack
-    return Slopes(middle, error, low, high, support)
+    return Slopes(middle, error, low, high, slack, support)
 
 
 def _steadiest(estimates, noise):

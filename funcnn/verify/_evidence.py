@@ -98,8 +98,19 @@ class Evidence:
 
     @functools.cached_property
     def elsewhere(self):
-        """The exact numbers with other values in `defaults`."""
-        return self._moved(lambda name, a, u: a + u / 2 if name in self.defaults else a)
+        """The exact numbers with other values in `defaults`, twice.
+
+        Ones stay positive; zeros go by up to 1/2 and by up to 2, as a small step alone may
+        turn no sign of the sums they are part of.
+        """
+
+        def move(size):
+            def by(name, a, u):
+                return a + np.where(a == 0, size, 0.5) * u if name in self.defaults else a
+
+            return by
+
+        return [self._moved(move(size), f"moves by {size}") for size in (0.5, 2.0)]
 
     @functools.cached_property
     def nearby(self):
@@ -109,10 +120,10 @@ class Evidence:
             sizes = np.abs(a[np.isfinite(a) & (a != 0)])
             return np.where(a == 0, sizes.min(initial=1.0), a) * (u / 100) + a
 
-        return self._moved(move)
+        return self._moved(move, "moves")
 
-    def _moved(self, move):
-        rng = stream(self.exact.seed, "moves")
+    def _moved(self, move, purpose):
+        rng = stream(self.exact.seed, purpose)
         leaves = []
         for name, a in zip(self.names, self.exact.leaves, strict=True):
             u = rng.uniform(0.2, 1, a.shape) * rng.choice([-1, 1], a.shape)

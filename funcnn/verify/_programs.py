@@ -75,6 +75,26 @@ class Programs:
         names = tuple(k for k in pieces if not wanted or k in wanted)
         return self._run("theirs", {k: pieces[k] for k in names}, inputs)
 
+    def both(self, wanted, inputs, count):
+        """`mine` and `theirs` in one program, which has their common parts once."""
+        mine = {k: g for k, g in self._mine().items() if not wanted or k in wanted}
+        theirs = self._plain(self.reference, True)
+        theirs = {k: g for k, g in theirs.items() if not wanted or k in wanted}
+
+        def first(g):
+            """The reference needs no points but the first ones."""
+            return lambda leaves, held, dys, scales, along: g(
+                leaves, held, [dy[:count] for dy in dys], scales[:count], along
+            )
+
+        pieces = {f"mine {k}": g for k, g in mine.items()}
+        pieces |= {f"theirs {k}": first(g) for k, g in theirs.items()}
+        found = self._run("both", pieces, inputs)
+        return [
+            {k: found[f"{whose} {k}"] for k in own}
+            for whose, own in (("mine", mine), ("theirs", theirs))
+        ]
+
     def moves(self, leaves, held, dys, block, weights, rows, steps):
         """How far the sum of `dy * y` moves, by `steps` along the directions `rows`.
 

@@ -19,7 +19,10 @@ from funcnn.verify._rounding import coarsest
 from funcnn.verify._subject import Split, cotangents, pullback, stream
 
 SEVERAL = {"vmap", "batch", "alone", "scan"}  # these take pullbacks at several points
-MOVES = 128  # how many are computed at once: one program serves any number
+# How many moves are computed at once, of small arrays and of others: one program serves
+# any number, and what it has too many is computed for nothing.
+MOVES = 128, 32
+SMALL = 8192
 
 
 class Setting:
@@ -84,7 +87,8 @@ class Setting:
     def at(self, leaves):
         """The same with other numbers in the leaves."""
         other = object.__new__(Setting)
-        kept = {k: v for k, v in vars(self).items() if k not in ("mine", "theirs", "eager")}
+        numbers = "mine", "theirs", "eager", "_both"
+        kept = {k: v for k, v in vars(self).items() if k not in numbers}
         vars(other).update(kept, leaves=leaves)
         return other
 
@@ -92,16 +96,26 @@ class Setting:
     def mine(self):
         """The function's numbers: a dict of lists of arrays, or of exceptions raised."""
         with jax.enable_x64(self.x64):
+            if self.programs.literal:
+                return _numpy(self._both[0])
             return _numpy(self.programs.mine(self._wanted, self._inputs("mine")))
 
     @functools.cached_property
     def theirs(self):
         """The reference's, for all cotangents."""
         with jax.enable_x64(self.x64):
-            found = self.programs.theirs(self._wanted, self._inputs("theirs"))
+            if self.programs.literal:
+                found = self._both[1]
+            else:
+                found = self.programs.theirs(self._wanted, self._inputs("theirs"))
             if isinstance(found["vjp"], Exception) and self.size <= 512:
                 found["vjp"] = self.programs.theirs_forward(self._inputs("theirs"))
             return _numpy(found)
+
+    @functools.cached_property
+    def _both(self):
+        # for many cases, where threads are busy with other ones, not for a single check
+        return self.programs.both(self._wanted, self._inputs("mine"), self.count)
 
     @functools.cached_property
     def jaxprs(self):
@@ -134,7 +148,7 @@ class Setting:
 
         Without cotangents, the slopes are sought until they are certain.
         """
-        limit = limit or (128 if self.size <= 8192 else 24)
+        limit = limit or (128 if self.size <= SMALL else 24)
         d = chosen or directions(self.leaves, self.seed, limit)
         products = None if cts is None else d.products(cts)
         return d, products, slopes(*self._ladder(dys), d, products)
@@ -167,14 +181,15 @@ class Setting:
 
         def moves(d, rows, steps):
             found = []
-            for start in range(0, len(rows), MOVES):
-                part = slice(start, start + MOVES)
-                spare = MOVES - len(rows[part])
+            at_once = MOVES[self.size > SMALL]
+            for start in range(0, len(rows), at_once):
+                part = slice(start, start + at_once)
+                spare = at_once - len(rows[part])
                 padded = np.pad(rows[part], (0, spare)), np.pad(steps[part], (0, spare))
                 with jax.enable_x64(self.x64):
                     numbers = map(_canonical, (d.block, d.weights, *padded))
                     moved = self.programs.moves(self.leaves, self.held, dys, *numbers)
-                found.append(np.asarray(moved, np.float64)[: MOVES - spare])
+                found.append(np.asarray(moved, np.float64)[: at_once - spare])
             return np.concatenate([*found, np.zeros(0)])
 
         values = self.mine["value"]
