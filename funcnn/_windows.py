@@ -80,6 +80,44 @@ def windows(op, size, kernel, stride, padding, dilation=1) -> Windows:
     return Windows(tuple(size), kernel, stride, pads, dilation, tuple(out))
 
 
+def transposed_windows(op, size, kernel, stride, padding, dilation=1) -> Windows:
+    """The windows whose outputs are an image of spatial shape `size`: its transpose's.
+
+    `padding` is that of the image with `stride - 1` zeros between its elements.
+    "SAME" makes the transpose's output `stride` times as long, "VALID" as long as the
+    taps reach, and at least up to the stride.
+
+    Raises:
+        TypeError, ValueError: as `windows`.
+    """
+    rank = len(size)
+    kernel = _per_axis(op, "kernel_size", kernel, rank)
+    stride = _per_axis(op, "stride", stride, rank)
+    dilation = _per_axis(op, "dilation", dilation, rank)
+    reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
+    if isinstance(padding, str) and padding.upper() in ("SAME", "VALID"):
+        pads = []
+        for r, s in zip(reach, stride, strict=True):
+            total = r + s - 1
+            low = r if s > r else (total + 1) // 2
+            if padding.upper() == "VALID":
+                total, low = total + max(r + 1 - s, 0), r
+            pads.append((low, total - low))
+    else:
+        pads = list(_pads(op, padding, size, reach, stride))
+    out = []
+    for n, r, s, (low, high) in zip(size, reach, stride, pads, strict=True):
+        out.append((n - 1) * s + 1 + low + high - r)
+        if n < 1 or out[-1] < 1:
+            raise ValueError(
+                f"{op} needs every spatial axis, spread out and padded, at least as long "
+                f"as the window's {tuple(r + 1 for r in reach)}; got {tuple(size)} with "
+                f"stride {stride} and padding {tuple(pads)}."
+            )
+    inner = tuple((r - a, r - b) for r, (a, b) in zip(reach, pads, strict=True))
+    return Windows(tuple(out), kernel, stride, inner, dilation, tuple(size))
+
+
 def _per_axis(op, name, value, rank):
     values = tuple(value) if isinstance(value, tuple | list) else (value,) * rank
     if len(values) != rank:

@@ -225,6 +225,69 @@ def conv_grad(x, weight, bias, dy, stride=1, padding="SAME", dilation=1, groups=
     return dx, dweight, None if bias is None else bias_grad(dy)
 
 
+def conv_transpose_terms(x, weight, stride, padding, dilation):
+    """The terms of a transposed convolution and its shape, from where each x[i] lands."""
+    count, *spatial, _ = x.shape
+    *kernel, c_all, o_all = weight.shape
+    rank = len(spatial)
+    axes = []
+    for n, k, s, d, pad in zip(
+        spatial,
+        kernel,
+        per_axis(stride, rank),
+        per_axis(dilation, rank),
+        padding if isinstance(padding, tuple) else (padding,) * rank,
+        strict=True,
+    ):
+        reach = d * (k - 1)
+        # what lands on the output's first place from x[0]: all of the kernel, or half of it
+        if pad == "SAME":
+            length = n * s
+            low = reach if s > reach else -(-(reach + s - 1) // 2)
+        elif pad == "VALID":
+            length, low = (n - 1) * s + max(reach + 1, s), reach
+        else:
+            low, high = pad if isinstance(pad, tuple) else (pad, pad)
+            length = (n - 1) * s + 1 + low + high - reach
+        axes.append(
+            (
+                length,
+                [
+                    (i, j, s * i + low - d * j)
+                    for i in range(n)
+                    for j in range(k)
+                    if 0 <= s * i + low - d * j < length
+                ],
+            )
+        )
+    terms = [
+        (
+            (n, *(i for i, _, _ in places), c),
+            (*(j for _, j, _ in places), c, o),
+            (n, *(p for _, _, p in places), o),
+        )
+        for n in range(count)
+        for places in itertools.product(*(found for _, found in axes))
+        for c in range(c_all)
+        for o in range(o_all)
+    ]
+    return terms, (count, *(length for length, _ in axes), o_all)
+
+
+def conv_transpose(x, weight, bias, stride=1, padding="SAME", dilation=1):
+    terms, shape = conv_transpose_terms(x, weight, stride, padding, dilation)
+    y = bilinear(terms, x, weight, shape)
+    for k in indices(shape):
+        y[k] += bias[k[-1]]
+    return y
+
+
+def conv_transpose_grad(x, weight, bias, dy, stride=1, padding="SAME", dilation=1):
+    terms, _ = conv_transpose_terms(x, weight, stride, padding, dilation)
+    dx, dweight = bilinear_grad(terms, x, weight, dy)
+    return dx, dweight, bias_grad(dy)
+
+
 def max_pool(x, window, stride=None, padding="VALID"):
     """The maxima, and for each where it was first seen."""
     count, *spatial, channels = x.shape

@@ -110,6 +110,7 @@ ALLOWED = {
     "leaky_relu": "x rather than a mask",
     "mse": "prediction and target rather than their difference",
     "conv": "x, where the reference gathers the few elements that are read at all",
+    "conv_transpose": "x and weight, where an empty batch needs neither",
     "softmax_cross_entropy": "two float32 a row, more than a bfloat16 row of one class",
 }
 
@@ -168,6 +169,7 @@ CLAIMED = {
     "avg_pool": ("2x2", "", 0),
     "col2im": ("3x3", "", 0),
     "conv": ("3x3", "weight x", 0),
+    "conv_transpose": ("3x3", "weight x", 0),
     "cross_entropy": ("probabilities", "labels probs", 0),
     "dense": ("batch", "weight x", 0),
     "dot": ("matrices", "a b", 0),

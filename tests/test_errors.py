@@ -570,6 +570,38 @@ MISTAKES = {
         "a float key": (TypeError, "needs a key of jax.random; got ", np.ones(2), X, 0.5),
         "x None": (TypeError, "needs x to be an array; got NoneType", KEY, None, 0.5),
     },
+    "conv_transpose": {
+        **strided(X, W, V),
+        **{k: v for k, v in dilated(X, W, V, 1, "SAME").items() if "beyond" not in k},
+        **{
+            f"x of rank {n}": (ValueError, IMAGES, jnp.ones((1,) * n), W)
+            for n in (0, 1, 2, 6)
+        },
+        "channels": (
+            ValueError,
+            r"needs weight of shape \(3, 2, 6, O\) for x of shape \(2, 5, 4, 6\); got "
+            r"\(3, 2, 5, 4\)",
+            X,
+            jnp.ones((3, 2, 5, 4)),
+        ),
+        "weight's rank": (ValueError, r"needs weight of shape \(k, k, 6, O\)", X, W[0]),
+        "bias short": (
+            ValueError,
+            r"needs bias of shape \(4,\) for weight of",
+            X,
+            W,
+            V[:3],
+        ),
+        "weight None": (TypeError, "needs weight to be an array; got NoneType", X, None),
+        "kernel empty": (ValueError, "needs kernel_size of at least 1; got 0", X, W[:0]),
+        "nothing left": (
+            ValueError,
+            r"spread out and padded, at least as long as the window's \(21, 11\); got "
+            r"\(5, 4\) with stride \(2, 2\) and padding \(\(0, 0\), \(0, 0\)\)",
+            *(X, W, V, 2, 0, 10),
+        ),
+        "no positions": (ValueError, r"got \(0, 4\) with stride", X[:, :0], W),
+    },
     "rms_norm": {
         **negative("eps", TENSORS[1], V),
         "scale": (

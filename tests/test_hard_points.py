@@ -309,6 +309,11 @@ EMPTY = {
         (0, 4, 2),
     ),
     "conv": (ops.conv, (zeros(0, 4, 5, 2), normal(3, 3, 2, 3), normal(3)), (0, 4, 5, 3)),
+    "conv_transpose": (
+        lambda *arrays: ops.conv_transpose(*arrays, 2),
+        (zeros(0, 4, 5, 2), normal(3, 3, 2, 3), normal(3)),
+        (0, 8, 10, 3),
+    ),
     "im2col": (lambda x: ops.im2col(x, 3), (zeros(0, 4, 5, 2),), (0, 4, 5, 18)),
     "col2im": (
         lambda cols: ops.col2im(cols, (0, 4, 5, 2), 3),
@@ -581,6 +586,27 @@ def test_conv_sums_in_float32():
     arrays = x, positive(3, 3, 2, 3), positive(3)
     _, (_, dweight, dbias) = value_and_pullback(ops.conv, arrays, dy)
     close(dweight[1, 1], np.einsum("nijc,nijo->co", wide(x), wide(dy)), ONCE)
+    close(dbias, wide(dy).sum((0, 1, 2)), ONCE)
+
+
+def test_conv_transpose_sums_in_float32():
+    x, weight = positive(1, 4, 4, N // 4), positive(2, 2, N // 4, 2, seed=1)
+    y = ops.conv_transpose(x, weight, positive(2), padding=0)
+    patch = wide(x)[0, 1:3, 1:3]
+    expected = np.einsum("ijc,ijco->o", patch, wide(weight)) + wide(positive(2))
+    close(y[0, 1, 1], expected, ONCE)
+
+    weight, dy = positive(2, 2, 2, N // 4), positive(1, 8, 8, N // 4, seed=1)
+    arrays = positive(1, 4, 4, 2), weight, positive(N // 4)
+    f = functools.partial(ops.conv_transpose, stride=2)
+    _, (dx, _, _) = value_and_pullback(f, arrays, dy)
+    patch = wide(dy)[0, 3:1:-1, 3:1:-1]
+    close(dx[0, 1, 1], np.einsum("ijo,ijco->c", patch, wide(weight)), ONCE)
+
+    x, dy = positive(2, 48, 48, 2), positive(2, 48, 48, 3, seed=1)
+    arrays = x, positive(1, 1, 2, 3), positive(3)
+    _, (_, dweight, dbias) = value_and_pullback(ops.conv_transpose, arrays, dy)
+    close(dweight[0, 0], np.einsum("nijc,nijo->co", wide(x), wide(dy)), ONCE)
     close(dbias, wide(dy).sum((0, 1, 2)), ONCE)
 
 

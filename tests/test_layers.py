@@ -12,6 +12,7 @@ from funcnn import layers, ops
 from funcnn.layers import (
     AvgPool,
     Conv,
+    ConvTranspose,
     Dense,
     Dropout,
     Elu,
@@ -82,6 +83,18 @@ SAMPLES = {
         (2, 6, 4, 3, 1),
         {"weight": (3, 3, 3, 1, 4), "bias": (4,)},
         AFFINE(ops.conv, 2, "VALID"),
+    ),
+    "ConvTranspose": (
+        ConvTranspose(4, 3, 2),
+        IMAGE,
+        {"weight": (3, 3, 3, 4), "bias": (4,)},
+        AFFINE(ops.conv_transpose, 2),
+    ),
+    "ConvTranspose, no bias": (
+        ConvTranspose(4, (3, 2), (1, 3), ((1, 0), (2, 1)), (2, 1), use_bias=False),
+        IMAGE,
+        {"weight": (3, 2, 3, 4)},
+        AFFINE(ops.conv_transpose, (1, 3), ((1, 0), (2, 1)), (2, 1)),
     ),
     "LayerNorm": (
         LayerNorm(0.5),
@@ -270,7 +283,14 @@ def test_norms_start_with_scale_one_and_offset_zero(norm):
     assert set(params) <= {"offset"}
 
 
-@pytest.mark.parametrize("make", [Dense, lambda *a, **k: Conv(a[0], 3, **k)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        Dense,
+        lambda *a, **k: Conv(a[0], 3, **k),
+        lambda *a, **k: ConvTranspose(a[0], 3, **k),
+    ],
+)
 def test_initializers_are_called_as_jax_calls_its_own(make):
     seen = []
 
@@ -654,6 +674,16 @@ def test_a_norm_of_a_wrong_eps(name):
 
     fails(ValueError, f"{name} needs eps of at least 0.0; got -1.", norm, -1)
     fails(TypeError, f"{name} needs a number for eps; got 'x'.", norm, "x")
+
+
+def test_wrong_conv_transpose():
+    name = "ConvTranspose"
+    fails(ValueError, f"{name} needs features of at least 1; got 0.", ConvTranspose, 0, 3)
+    message = f"{name} needs an integer kernel_size; got 1.5."
+    fails(TypeError, message, ConvTranspose, 2, (3, 1.5))
+    message = f"{name} needs every spatial axis, spread out and padded, at least as long"
+    init = ConvTranspose(2, 9, padding=0).init
+    fails(ValueError, message, init, KEY, IMAGE)
 
 
 def test_groups_that_do_not_fit():

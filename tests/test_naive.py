@@ -243,6 +243,50 @@ def test_conv(name):
     check_conv(x, weight, **options)
 
 
+def check_conv_transpose(x, weight, **options):
+    check(
+        lambda *arrays: ops.conv_transpose(*arrays, **options),
+        lambda *arrays: naive.conv_transpose(*arrays, **options),
+        lambda *arrays: naive.conv_transpose_grad(*arrays, **options),
+        *normals(x, weight, weight[-1:]),
+    )
+
+
+@pytest.mark.parametrize(("size", "k", "stride", "dilation", "padding"), GEOMETRIES[::11])
+def test_conv_transpose_over_one_axis(size, k, stride, dilation, padding):
+    options = {"stride": stride, "dilation": dilation, "padding": padding}
+    check_conv_transpose((2, size, 2), (k, 2, 3), **options)
+
+
+CONV_TRANSPOSE = {
+    "as it comes": ((2, 3, 4, 2), (3, 3, 2, 3), {}),
+    "doubled": ((2, 3, 4, 2), (2, 2, 2, 3), {"stride": 2}),
+    "stride beyond kernel": ((1, 3, 2, 2), (2, 1, 2, 3), {"stride": (3, 4)}),
+    "valid": ((1, 3, 2, 2), (3, 2, 2, 3), {"stride": (2, 3), "padding": "VALID"}),
+    "pairs": ((1, 4, 3, 2), (3, 2, 2, 2), {"padding": ((0, 2), (3, 1)), "stride": 2}),
+    "dilations": ((1, 4, 3, 1), (3, 2, 1, 2), {"dilation": (2, 3), "stride": 2}),
+    "three axes": ((1, 2, 3, 2, 2), (2, 1, 3, 2, 1), {"stride": (1, 2, 3)}),
+}
+
+
+@pytest.mark.parametrize("name", CONV_TRANSPOSE)
+def test_conv_transpose(name):
+    x, weight, options = CONV_TRANSPOSE[name]
+    check_conv_transpose(x, weight, **options)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 0),), ((0, 3),)])
+def test_conv_transpose_is_that_of_jax(padding):
+    for n, k, s, d in itertools.product((1, 2, 5), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2)):
+        x, weight, _ = normals((2, n, 3), (k, 3, 2), (2,))
+        want = jax.lax.conv_transpose(
+            x, weight, (s,), padding, (d,), dimension_numbers=("NHC", "HIO", "NHC")
+        )
+        if want.size:
+            got = ops.conv_transpose(x, weight, None, s, padding, d)
+            np.testing.assert_allclose(got, want, 1e-12, 1e-12)
+
+
 POOLS = {
     "one axis": ((2, 7, 2), 3, {}),
     "one axis, overlapping": ((2, 8, 2), (3,), {"stride": 2}),

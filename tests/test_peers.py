@@ -91,6 +91,28 @@ def test_conv_as_torch(torch, name):
     check(torch, op, peer, *normals(x, weight, weight[-1:]))
 
 
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "dilation"),
+    [(3, 1, 0, 1), (3, 2, 1, 1), (4, 2, 1, 1), (2, 3, 0, 1), (3, 2, 2, 2)],
+)
+def test_conv_transpose_as_torch(torch, rank, kernel, stride, padding, dilation):
+    """PyTorch turns the kernel around, and its padding is what a convolution would have."""
+    function = getattr(torch.nn.functional, f"conv_transpose{rank}d")
+    low = dilation * (kernel - 1) - padding
+
+    def peer(x, weight, bias):
+        weight = weight.flip(tuple(range(rank))).movedim((-2, -1), (0, 1))
+        options = {"stride": stride, "padding": padding, "dilation": dilation}
+        return channels_last(function(channels_first(x), weight, bias, **options))
+
+    def op(x, weight, bias):
+        return ops.conv_transpose(x, weight, bias, stride, low, dilation)
+
+    shapes = (2, *(4, 3, 5)[:rank], 2), (*(kernel,) * rank, 2, 3), (3,)
+    check(torch, op, peer, *normals(*shapes))
+
+
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("kernel", [(3,), (4,), (3, 3), (2, 5), (4, 1, 2)], ids=str)

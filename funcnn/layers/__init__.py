@@ -27,6 +27,7 @@ from funcnn.layers._activations import Tanh as Tanh
 from funcnn.layers._combinators import Residual as Residual
 from funcnn.layers._combinators import Serial as Serial
 from funcnn.layers._conv import Conv as Conv
+from funcnn.layers._conv_transpose import ConvTranspose as ConvTranspose
 from funcnn.layers._dense import Dense as Dense
 from funcnn.layers._dropout import Dropout as Dropout
 from funcnn.layers._layer import Layer as Layer

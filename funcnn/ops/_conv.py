@@ -33,8 +33,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn._checks import float_arrays, integer
-from funcnn._numerics import accumulator, cast_like, contract, promote, rows, upcast
-from funcnn._windows import spatial_rank, take_taps, windows
+from funcnn._convolution import convolve, filter_gradient, input_gradient
+from funcnn._numerics import cast_like, promote, rows, upcast
+from funcnn._windows import spatial_rank, windows
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
@@ -100,7 +101,7 @@ def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
         )
     w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
     dtype = promote(*(a for a in (x, weight, bias) if a is not None))
-    y = convolve(x, weight, w.stride, w.padding, w.dilation, groups)
+    y = convolve(x, weight, w, groups)
     if bias is not None:
         y = y + bias.astype(y.dtype)
     return y.astype(dtype), (x, weight, bias)
@@ -110,63 +111,12 @@ def conv_bwd(stride, padding, dilation, groups, residuals, dy):
     x, weight, bias = residuals
     w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
     dx = input_gradient(dy, weight, w, groups)
-    dweight = filter_gradient(x, dy, w, groups).reshape(weight.shape)
+    dweight = filter_gradient(x, dy, w, groups)
     dbias = None if bias is None else upcast(dy).sum(rows(dy))
     return cast_like((dx, dweight, dbias), residuals)
 
 
 conv.defvjp(conv_fwd, conv_bwd)
-
-
-def convolve(x, weight, stride, padding, dilation, groups, between=None):
-    """The forward sum, in at least float32; `between` puts zeros between x's elements."""
-    axes = "DHW"[5 - x.ndim :]
-    layout = (f"N{axes}C", f"{axes}IO", f"N{axes}C")
-    common = promote(x, weight)
-    return jax.lax.conv_general_dilated(
-        x.astype(common),
-        weight.astype(common),
-        stride,
-        padding,
-        lhs_dilation=between,
-        rhs_dilation=dilation,
-        dimension_numbers=layout,
-        feature_group_count=groups,
-        preferred_element_type=accumulator(common),
-    )
-
-
-def input_gradient(dy, weight, w, groups):
-    """A convolution of the dilated cotangent with the kernel turned around."""
-    *kernel, c, o = weight.shape
-    spatial = tuple(range(len(kernel)))
-    turned = jnp.flip(weight, spatial).reshape(*kernel, c, groups, o // groups)
-    turned = jnp.moveaxis(turned, (-1, -2), (-3, -2))  # (*kernel, o / groups, groups, c)
-    turned = turned.reshape(*kernel, o // groups, groups * c)
-    padding = []
-    for n, k, m, s, d, (low, _) in zip(
-        w.size, w.kernel, w.out, w.stride, w.dilation, w.padding, strict=True
-    ):
-        reach = d * (k - 1)
-        first = reach - low
-        padding.append((first, n + low - ((m - 1) * s + 1)))
-    return convolve(
-        dy, turned, (1,) * len(kernel), padding, w.dilation, groups, between=w.stride
-    )
-
-
-def filter_gradient(x, dy, w, groups):
-    """One matrix product a tap and group, of shape `(taps, C // groups, O)`."""
-    products = []
-    dy = dy.reshape(*dy.shape[:-1], groups, dy.shape[-1] // groups)
-    over, group = rows(dy)[:-1], (dy.ndim - 2,)
-    for tap in take_taps(x, w):
-        tap = tap.reshape(*tap.shape[:-1], groups, tap.shape[-1] // groups)
-        product = contract(
-            tap, dy, over, over, accumulator(promote(tap, dy)), batch=(group, group)
-        )
-        products.append(jnp.moveaxis(product, 0, 1).reshape(tap.shape[-1], -1))
-    return jnp.stack(products)
 
 
 def conv_reference(x, weight, bias=None, stride=1, padding="SAME", dilation=1, groups=1):
