@@ -14,6 +14,7 @@ from funcnn.layers import (
     Conv,
     ConvTranspose,
     Dense,
+    DepthwiseConv,
     Dropout,
     Elu,
     Flatten,
@@ -29,6 +30,7 @@ from funcnn.layers import (
     Relu,
     Residual,
     RMSNorm,
+    SeparableConv,
     Serial,
     Sigmoid,
     Silu,
@@ -83,6 +85,31 @@ SAMPLES = {
         (2, 6, 4, 3, 1),
         {"weight": (3, 3, 3, 1, 4), "bias": (4,)},
         AFFINE(ops.conv, 2, "VALID"),
+    ),
+    "DepthwiseConv": (
+        DepthwiseConv(3),
+        IMAGE,
+        {"weight": (3, 3, 1, 3), "bias": (3,)},
+        AFFINE(ops.conv, 1, "SAME", 1, 3),
+    ),
+    "DepthwiseConv, no bias": (
+        DepthwiseConv((3, 2), (2, 1), ((1, 0), (2, 1)), (1, 2), 2, use_bias=False),
+        IMAGE,
+        {"weight": (3, 2, 1, 6)},
+        AFFINE(ops.conv, (2, 1), ((1, 0), (2, 1)), (1, 2), 3),
+    ),
+    "SeparableConv": (
+        SeparableConv(5, 3, 2, multiplier=2),
+        IMAGE,
+        {
+            "depthwise": {"weight": (3, 3, 1, 6)},
+            "pointwise": {"weight": (1, 1, 6, 5), "bias": (5,)},
+        },
+        lambda p, x: ops.conv(
+            ops.conv(x, p["depthwise"]["weight"], None, 2, "SAME", 1, 3),
+            p["pointwise"]["weight"],
+            p["pointwise"]["bias"],
+        ),
     ),
     "ConvTranspose": (
         ConvTranspose(4, 3, 2),
@@ -674,6 +701,16 @@ def test_a_norm_of_a_wrong_eps(name):
 
     fails(ValueError, f"{name} needs eps of at least 0.0; got -1.", norm, -1)
     fails(TypeError, f"{name} needs a number for eps; got 'x'.", norm, "x")
+
+
+@pytest.mark.parametrize("make", [DepthwiseConv, lambda *a: SeparableConv(4, *a)])
+def test_wrong_depthwise_conv(make):
+    name = "DepthwiseConv"
+    fails(ValueError, f"{name} needs kernel_size of at least 1; got 0.", make, 0)
+    message = f"{name} needs multiplier of at least 1; got 0."
+    fails(ValueError, message, make, 3, 1, "SAME", 1, 0)
+    message = f"{name} needs every spatial axis, padded, at least as long"
+    fails(ValueError, message, make(9, 1, "VALID").init, KEY, IMAGE)
 
 
 def test_wrong_conv_transpose():

@@ -37,5 +37,7 @@ from funcnn.layers._norm import RMSNorm as RMSNorm
 from funcnn.layers._pooling import AvgPool as AvgPool
 from funcnn.layers._pooling import GlobalAvgPool as GlobalAvgPool
 from funcnn.layers._pooling import MaxPool as MaxPool
+from funcnn.layers._separable import DepthwiseConv as DepthwiseConv
+from funcnn.layers._separable import SeparableConv as SeparableConv
 from funcnn.layers._shape import Flatten as Flatten
 from funcnn.layers._shape import Lambda as Lambda
