@@ -28,7 +28,7 @@ def check_ops(
     Args:
         names: of ops; empty means all.
         seed: of the cases' random numbers, the cotangents and the directions.
-        progress: called as `progress(done, total)` after a case, or a few.
+        progress: called as `progress(done, total)` after each case.
         claims: names of claims, to leave out the others; empty means all.
         fail_fast: whether to stop after the first case on which a claim fails.
 
@@ -70,9 +70,10 @@ def check_ops(
     # XLA compiles outside Python's lock, so threads share the work.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for some in pool.map(verdicts, tasks):
-            found |= some
-            if progress:
-                progress(len(found), total)
+            for key, verdict in some.items():
+                found[key] = verdict
+                if progress:
+                    progress(len(found), total)
             if fail_fast and any(map(failed, some.values())):
                 pool.shutdown(cancel_futures=True)
                 break
