@@ -32,6 +32,8 @@ def cnn():
     return L.Serial(
         stem=L.Conv(8, 3, 2, padding=1),
         pool=L.MaxPool(2, 1, "SAME"),
+        spatial=L.Serial(L.DepthwiseConv(3, multiplier=2), L.GroupNorm(4)),
+        up=L.Serial(L.SeparableConv(8, 3), L.ConvTranspose(8, 2, 2), L.RMSNorm()),
         blocks=L.Serial(*(L.Residual(L.Conv(8, 3, groups=2), f) for f in activations)),
         smooth=L.AvgPool(2),
         norm=L.LayerNorm(),
