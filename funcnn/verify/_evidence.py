@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn.verify._autodiff import has_rule
-from funcnn.verify._setting import Setting
+from funcnn.verify._setting import Setting, lazy
 from funcnn.verify._subject import Op, Split, cast, parameter_names, stream
 from funcnn.verify._words import first_line
 
@@ -90,13 +90,13 @@ class Evidence:
         """Whether the function, and whether the reference, runs a custom rule."""
         return [has_rule(jaxpr) for jaxpr in self.exact.jaxprs]
 
-    @functools.cached_property
+    @lazy
     def defaults(self):
         """The names of the leaves that are all 0 or all 1, as when just initialised."""
         leaves = zip(self.names, self.exact.leaves, strict=True)
         return [name for name, a in leaves if a.size and (np.all(a == 0) or np.all(a == 1))]
 
-    @functools.cached_property
+    @lazy
     def elsewhere(self):
         """The exact numbers with other values in `defaults`, twice.
 
@@ -112,7 +112,7 @@ class Evidence:
 
         return [self._moved(move(size), f"moves by {size}") for size in (0.5, 2.0)]
 
-    @functools.cached_property
+    @lazy
     def nearby(self):
         """The exact numbers a hundredth away in every leaf, off any kink."""
 

@@ -25,6 +25,17 @@ MOVES = 128, 32
 SMALL = 8192
 
 
+class lazy(functools.cached_property):  # noqa: N801
+    """A cached property without the lock of Python 3.11, which threads would queue for."""
+
+    def __get__(self, instance, owner=None):
+        """Compute the value once; it then hides this in the instance."""
+        if instance is None:
+            return self
+        value = vars(instance)[self.attrname] = self.func(instance)
+        return value
+
+
 class Setting:
     """Arguments in some dtypes, and the numbers computed from them.
 
@@ -92,7 +103,7 @@ class Setting:
         vars(other).update(kept, leaves=leaves)
         return other
 
-    @functools.cached_property
+    @lazy
     def mine(self):
         """The function's numbers: a dict of lists of arrays, or of exceptions raised."""
         with jax.enable_x64(self.x64):
@@ -100,7 +111,7 @@ class Setting:
                 return _numpy(self._both[0])
             return _numpy(self.programs.mine(self._wanted, self._inputs("mine")))
 
-    @functools.cached_property
+    @lazy
     def theirs(self):
         """The reference's, for all cotangents."""
         with jax.enable_x64(self.x64):
@@ -112,19 +123,19 @@ class Setting:
                 found["vjp"] = self.programs.theirs_forward(self._inputs("theirs"))
             return _numpy(found)
 
-    @functools.cached_property
+    @lazy
     def _both(self):
         # for many cases, where threads are busy with other ones, not for a single check
         return self.programs.both(self._wanted, self._inputs("mine"), self.count)
 
-    @functools.cached_property
+    @lazy
     def jaxprs(self):
         """The function's, with calls of rules in it, and the reference's."""
         with jax.enable_x64(self.x64):
             functions = self.programs.f, self.programs.reference
             return [jax.make_jaxpr(f)(self.leaves, self.held) for f in functions]
 
-    @functools.cached_property
+    @lazy
     def eps(self) -> float:
         """The relative rounding of what the function and the reference compute."""
         return max(map(coarsest, self.jaxprs))
@@ -160,7 +171,7 @@ class Setting:
         (terms,) = d._replace(weights=abs(d.weights)).products([abs(ct) for ct in cts])
         return product, remainder(*self._ladder(dys), d, product, terms or 1.0)
 
-    @functools.cached_property
+    @lazy
     def eager(self):
         """The pullback of the first cotangent, run an operation at a time."""
         with jax.enable_x64(self.x64):
