@@ -62,6 +62,16 @@ def param_dtype(x: jax.ShapeDtypeStruct):
     return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
 
 
+def affine_params(key, x, shape, weight_init: Callable, bias_init: Callable | None) -> dict:
+    """Draw `weight` of `shape` and, unless `bias_init` is None, `bias` of its last axis."""
+    dtype = param_dtype(x)
+    weight_key, bias_key = jax.random.split(key)
+    params = {"weight": weight_init(weight_key, shape, dtype)}
+    if bias_init is not None:
+        params["bias"] = bias_init(bias_key, shape[-1:], dtype)
+    return params
+
+
 def check_params(layer: str, params: Any, *names: str) -> None:
     """Check that `params` is a dict with these names.
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 
-import jax
 from jax.nn import initializers
 
 from funcnn import ops
 from funcnn._checks import integer
 from funcnn._windows import spatial_rank, windows
-from funcnn.layers._common import check_params, one_input, param_dtype
+from funcnn.layers._common import affine_params, check_params, one_input
 from funcnn.layers._layer import Layer
 
 HE_NORMAL = initializers.he_normal()  # axes as in (*kernel, in, out)
@@ -68,13 +67,9 @@ def Conv(
                 f"Conv needs groups that divide the {channels} channels of x; got {groups}."
             )
         w = windows("Conv", tuple(size), kernel_size, stride, padding, dilation)
-        dtype = param_dtype(x)
-        weight_key, bias_key = jax.random.split(key)
         weight_shape = (*w.kernel, channels // groups, features)
-        params = {"weight": weight_init(weight_key, weight_shape, dtype)}
-        if use_bias:
-            params["bias"] = bias_init(bias_key, (features,), dtype)
-        return params
+        initial_bias = bias_init if use_bias else None
+        return affine_params(key, x, weight_shape, weight_init, initial_bias)
 
     def apply(params, x, *, key=None):
         del key  # Conv is deterministic

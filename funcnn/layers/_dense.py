@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-import jax
 from jax.nn import initializers
 
 from funcnn import ops
 from funcnn._checks import integer
-from funcnn.layers._common import check_params, one_input, param_dtype
+from funcnn.layers._common import affine_params, check_params, one_input
 from funcnn.layers._layer import Layer
 
 GLOROT_NORMAL = initializers.glorot_normal()
@@ -40,12 +39,9 @@ def Dense(
 
     def init(key, shape):
         x = one_input("Dense", shape, "(..., in_features)")
-        dtype = param_dtype(x)
-        weight_key, bias_key = jax.random.split(key)
-        params = {"weight": weight_init(weight_key, (x.shape[-1], features), dtype)}
-        if use_bias:
-            params["bias"] = bias_init(bias_key, (features,), dtype)
-        return params
+        weight_shape = (x.shape[-1], features)
+        initial_bias = bias_init if use_bias else None
+        return affine_params(key, x, weight_shape, weight_init, initial_bias)
 
     def apply(params, x, *, key=None):
         del key  # Dense is deterministic
