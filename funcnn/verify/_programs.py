@@ -65,21 +65,16 @@ class Programs:
 
     def mine(self, wanted, inputs):
         """The function by itself, differentiated, and under each transformation."""
-        pieces = self._mine()
-        names = tuple(k for k in pieces if not wanted or k in wanted)
-        return self._run("mine", {k: pieces[k] for k in names}, inputs)
+        return self._run("mine", some(self._mine(), wanted), inputs)
 
     def theirs(self, wanted, inputs):
         """The reference on the same inputs."""
-        pieces = self._plain(self.reference, True)
-        names = tuple(k for k in pieces if not wanted or k in wanted)
-        return self._run("theirs", {k: pieces[k] for k in names}, inputs)
+        return self._run("theirs", some(self._plain(self.reference, True), wanted), inputs)
 
     def both(self, wanted, inputs, count):
         """`mine` and `theirs` in one program, which has their common parts once."""
-        mine = {k: g for k, g in self._mine().items() if not wanted or k in wanted}
-        theirs = self._plain(self.reference, True)
-        theirs = {k: g for k, g in theirs.items() if not wanted or k in wanted}
+        mine = some(self._mine(), wanted)
+        theirs = some(self._plain(self.reference, True), wanted)
 
         def first(g):
             """The reference needs no points but the first ones."""
@@ -277,6 +272,11 @@ class Programs:
                 except Exception as error:
                     found[k] = error
             return found
+
+
+def some(pieces, wanted):
+    """The pieces that are wanted, None for all."""
+    return {k: g for k, g in pieces.items() if not wanted or k in wanted}
 
 
 def scaled(leaves, factors):
