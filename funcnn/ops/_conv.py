@@ -156,5 +156,5 @@ def conv_cases(rng):
         "1 axis": (normal((2, 9, 2)), normal((4, 2, 3)), normal(3), 2, "SAME", 2),
         "3 axes": (normal((1, 4, 3, 3, 2)), normal((2, 1, 2, 1, 2)), None, 2, 1, 1, 2),
         "empty batch": (normal((0, 4, 4, 2)), normal((2, 2, 2, 2)), normal(2)),
-        "badly scaled": (1e5 * image, 1e-5 * normal((2, 2, 3, 2)), 10 + normal(2)),
+        "badly scaled": (1e5 * image, 1e-5 * normal((3, 3, 3, 2)), 10 + normal(2)),
     }

@@ -152,5 +152,5 @@ def conv_transpose_cases(rng):
         "1 axis": (normal((2, 5, 2)), normal((4, 2, 3)), normal(3), 2, "SAME", 2),
         "3 axes": (normal((1, 3, 2, 2, 2)), normal((2, 1, 2, 2, 1)), None, 2, "VALID"),
         "empty batch": (image[:0], normal((2, 2, 3, 2)), normal(2)),
-        "badly scaled": (1e5 * image, 1e-5 * normal((2, 2, 3, 2)), 10 + normal(2)),
+        "badly scaled": (1e5 * image, 1e-5 * normal((3, 3, 3, 2)), 10 + normal(2)),
     }

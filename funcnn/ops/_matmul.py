@@ -106,5 +106,5 @@ def matmul_cases(rng):
         "vectors": (normal(4), normal(4)),
         "width 1": (normal((3, 1)), normal((1, 1))),
         "empty batch": (normal((0, 3, 4)), normal((4, 2))),
-        "badly scaled": (1e6 * normal((2, 3, 4)), 1e-6 * normal((4, 2))),
+        "badly scaled": (1e6 * normal((5, 3, 4)), 1e-6 * normal((5, 4, 2))),
     }

@@ -155,9 +155,8 @@ def vjp_under_vmap(e: Evidence):
     s, groups = e.exact, e.exact.groups
     last = s.count + len(groups)
     error = like_plain(e, "under vmap", numbers(e, "vmap", "under vmap, "), [0, last])
-    values = zip(
-        outputs(s), numbers(e, "batch", "under vmap, "), s.mine["value"], strict=True
-    )
+    batch = numbers(e, "batch", "under vmap, ") if "batch" in s.mine else []
+    values = zip(outputs(s), batch, s.mine["value"], strict=False)
     for i, (output, got, want) in enumerate(values):
         own = functools.partial(bounds, e, s, "mine", "value", i)
         what = f"{e.op.name} under vmap: {output}"

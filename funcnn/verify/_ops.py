@@ -11,9 +11,9 @@ from funcnn.verify._check import Verdict, chosen_claims, examine
 from funcnn.verify._report import Report
 from funcnn.verify._subject import Op, Split, discover
 
-# What is slow to try, and hangs on how a rule is written rather than on its arguments, is
-# tried on the first case of an op.
-ONCE = ("jit",)
+# What runs a rule's own arithmetic again, an operation at a time or in a loop, hangs on
+# how the rule is written rather than on its arguments: it is tried on an op's first case.
+ONCE = ("jit", "remat", "scan")
 
 
 def check_ops(
