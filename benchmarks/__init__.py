@@ -1,0 +1,1 @@
+"""What hand-written rules cost and gain: `python -m benchmarks --help`."""

@@ -1,0 +1,227 @@
+"""The shapes that are timed: layers of real networks, as plain data.
+
+A line of `SHAPES` holds, two spaces apart, an op, the network, the shapes of the op's
+arrays, and what else the op is given. Of the arrays only those are named whose shape does
+not follow from another's: `x` and `weight` of a convolution, and no bias.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+SHAPES = """
+conv  LeNet  128,28,28,1 5,5,1,6
+conv  LeNet  128,14,14,6 5,5,6,16  padding=VALID
+conv  small CNN  128,28,28,1 3,3,1,32
+conv  small CNN  128,14,14,32 3,3,32,64
+conv  ResNet-18 at 32x32, stem  64,32,32,3 3,3,3,64
+conv  ResNet-18 at 32x32, stage 1  32,32,32,64 3,3,64,64
+conv  ResNet-18 at 32x32, into stage 2  32,32,32,64 3,3,64,128  stride=2
+conv  ResNet-18 at 32x32, shortcut  32,32,32,64 1,1,64,128  stride=2
+conv  ResNet-18 at 32x32, stage 2  32,16,16,128 3,3,128,128
+conv  ResNet-18 at 32x32, stage 3  32,8,8,256 3,3,256,256
+conv  ResNet-18 at 32x32, stage 4  32,4,4,512 3,3,512,512
+conv  ResNet-50, stem  8,224,224,3 7,7,3,64  stride=2
+conv  ResNet-50, stage 1  16,56,56,256 1,1,256,64
+conv  ResNet-50, stage 1  16,56,56,64 3,3,64,64
+conv  ResNet-50, into stage 3  16,28,28,256 3,3,256,256  stride=2
+conv  ResNet-50, stage 3  16,14,14,256 3,3,256,256
+conv  ResNet-50, stage 3  16,14,14,256 1,1,256,1024
+conv  ResNet-50, stage 4  16,7,7,512 3,3,512,512
+conv  MobileNetV2, stem  16,224,224,3 3,3,3,32  stride=2
+conv  MobileNetV2, expansion  16,56,56,24 1,1,24,144
+conv  MobileNetV2, projection  16,28,28,192 1,1,192,32
+conv  MobileNetV2, expansion  16,14,14,64 1,1,64,384
+conv  MobileNetV2, last  16,7,7,320 1,1,320,1280
+conv  ConvNeXt, patches  16,224,224,3 4,4,3,96  stride=4 padding=VALID
+conv  ConvNeXt, downsampling  16,56,56,96 2,2,96,192  stride=2 padding=VALID
+conv  ViT, patches  16,224,224,3 16,16,3,384  stride=16 padding=VALID
+conv  UNet, level 1  2,128,128,32 3,3,32,32
+conv  UNet, level 2  4,64,64,64 3,3,64,64
+conv  UNet, after a skip  4,64,64,128 3,3,128,64
+conv  UNet, bottom  4,16,16,256 3,3,256,512
+conv  UNet, output  4,128,128,32 1,1,32,2
+conv  DeepLab, dilated  4,32,32,128 3,3,128,128  dilation=2
+conv  audio, kernel 9  16,4000,32 9,32,64
+conv  audio, strided  16,16000,1 10,1,64  stride=5 padding=VALID
+conv  WaveNet, dilated  8,4000,32 2,32,64  dilation=8
+conv  video  4,8,32,32,16 3,3,3,16,32
+conv  video, strided  4,8,32,32,16 3,3,3,16,32  stride=2
+conv  ResNeXt-50, grouped  16,14,14,256 3,3,8,256  groups=32
+conv  ShuffleNet, grouped  16,28,28,240 1,1,80,240  groups=3
+conv  MobileNetV2 at 32x32, depthwise  32,16,16,96 3,3,1,96  groups=96
+conv  MobileNetV2, depthwise  4,56,56,144 3,3,1,144  groups=144
+conv  MobileNetV2, depthwise  4,56,56,144 3,3,1,144  stride=2 groups=144
+conv  MobileNetV2, depthwise  16,14,14,384 3,3,1,384  groups=384
+conv  MobileNetV2, depthwise  16,7,7,960 3,3,1,960  groups=960
+conv  EfficientNet, depthwise  8,28,28,240 5,5,1,240  groups=240
+conv  EfficientNet, depthwise  8,28,28,240 5,5,1,240  stride=2 groups=240
+conv  EfficientNet, depthwise  8,14,14,672 5,5,1,672  groups=672
+conv  ConvNeXt, depthwise  4,56,56,96 7,7,1,96  groups=96
+conv  ConvNeXt, depthwise  8,14,14,384 7,7,1,384  groups=384
+conv  Conformer, depthwise  8,250,144 31,1,144  groups=144
+conv_transpose  UNet, up to level 3  4,16,16,256 2,2,256,128  stride=2
+conv_transpose  UNet, up to level 2  4,32,32,128 2,2,128,64  stride=2
+conv_transpose  DCGAN  32,8,8,128 4,4,128,64  stride=2
+conv_transpose  DCGAN, output  32,16,16,64 4,4,64,3  stride=2
+conv_transpose  HiFi-GAN  4,250,128 16,128,64  stride=8
+max_pool  LeNet  128,28,28,6  window=2
+max_pool  VGG at 32x32  64,32,32,64  window=2
+max_pool  ResNet-50, stem  16,112,112,64  window=3 stride=2 padding=SAME
+max_pool  Inception  16,28,28,192  window=3 stride=1 padding=SAME
+max_pool  UNet, level 1  4,128,128,32  window=2
+max_pool  audio  16,4000,64  window=4
+max_pool  video  4,8,32,32,32  window=2
+avg_pool  LeNet  128,28,28,6  window=2
+avg_pool  DenseNet, transition  16,28,28,256  window=2
+avg_pool  Inception  16,28,28,192  window=3 stride=1 padding=SAME
+avg_pool  ResNet-D, shortcut  16,56,56,128  window=3 stride=2 padding=SAME
+avg_pool  ResNet-18 at 32x32, global  64,4,4,512  window=4
+avg_pool  ResNet-50, global  16,7,7,2048  window=7
+avg_pool  audio  16,4000,64  window=4
+layer_norm  transformer  8192,512
+layer_norm  ViT-B  4096,768
+layer_norm  ConvNeXt, stage 1  8,56,56,96
+layer_norm  ConvNeXt, stage 3  16,14,14,384
+group_norm  UNet, level 2  4,64,64,64  groups=8
+group_norm  ResNet-18 at 32x32, stage 1  32,32,32,64  groups=32
+group_norm  ResNet-50, stage 3  16,14,14,1024  groups=32
+rms_norm  LLaMA, small  4096,1024
+rms_norm  transformer  8,256,512
+softmax_cross_entropy  language model  2048,32000
+softmax_cross_entropy  ten classes  128,10
+softmax_cross_entropy  ImageNet  64,1000
+softmax_cross_entropy  character model  8192,256
+dense  MNIST, first  128,784 784,512
+dense  MNIST, last  128,512 512,10
+dense  ImageNet, head  64,2048 2048,1000
+dense  transformer  1024,512 512,2048
+dense  transformer  4,256,2048 2048,512
+relu  ResNet-18 at 32x32  32,32,32,64
+relu  transformer  4096,3072
+leaky_relu  DCGAN  32,32,32,64
+elu  autoencoder  32,32,32,64
+sigmoid  gates  4096,1024
+tanh  LeNet  128,28,28,6
+silu  EfficientNet  16,28,28,240
+silu  LLaMA, small  4096,3072
+gelu  ConvNeXt  16,14,14,1536
+gelu  transformer  4096,3072
+softplus  mixture density  4096,1024
+softmax  attention  8,8,256,256
+log_softmax  ImageNet  64,1000
+mse  autoencoder  128,784
+cross_entropy  ImageNet  64,1000
+dot  layer by hand  512,512 512,512
+matmul  attention  64,256,64 64,64,256
+tensordot  attention, output  1024,8,64 8,64,512  axes=2
+im2col  small CNN  16,28,28,32  kernel_size=3
+col2im  small CNN  16,28,28,288  shape=16,28,28,32 kernel_size=3
+"""
+
+# Ops that share a line of the summary; every other op has its own.
+GROUPS = {
+    "layer_norm": "norms",
+    "group_norm": "norms",
+    "rms_norm": "norms",
+    "softmax_cross_entropy": "cross entropy",
+    **dict.fromkeys(("dot", "matmul", "tensordot"), "products"),
+    **dict.fromkeys(("softmax", "log_softmax"), "softmax"),
+    **dict.fromkeys(("relu", "leaky_relu", "elu", "sigmoid"), "activations"),
+    **dict.fromkeys(("tanh", "silu", "gelu", "softplus"), "activations"),
+    **dict.fromkeys(("im2col", "col2im"), "patches"),
+}
+
+
+class Shape(NamedTuple):
+    """An op at one shape.
+
+    Attributes:
+        op: its name in `funcnn.ops`.
+        network: which has such a layer.
+        arrays: shapes, as `((128, 28, 28, 1), (5, 5, 1, 6))`.
+        options: what else the op is given, by name.
+    """
+
+    op: str
+    network: str
+    arrays: tuple[tuple[int, ...], ...]
+    options: dict[str, Any]
+
+    @property
+    def spec(self) -> str:
+        """Arrays and options as a line of `SHAPES` has them."""
+        arrays = [",".join(map(str, array)) for array in self.arrays]
+        options = [f"{name}={shown(value)}" for name, value in self.options.items()]
+        return " ".join(arrays + options)
+
+    @property
+    def name(self) -> str:
+        """The op and its spec: no two shapes have the same."""
+        return f"{self.op} {self.spec}"
+
+    @property
+    def group(self) -> str:
+        """The line of the summary that it counts in."""
+        groups = self.options.get("groups", 1)
+        if self.op == "conv" and groups > 1:
+            return "depthwise" if groups == self.arrays[0][-1] else "grouped conv"
+        return GROUPS.get(self.op, self.op)
+
+
+def shown(value) -> str:
+    """An option as it is written: `2`, `SAME`, `2,1`, or `0:1,1:1` for padding."""
+    if isinstance(value, tuple):
+        return ",".join(
+            ":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value
+        )
+    return str(value)
+
+
+def parse_array(text: str) -> tuple[int, ...]:
+    """Read `128,28,28,1`.
+
+    Raises:
+        ValueError: if these are not positive numbers.
+    """
+    if not re.fullmatch(r"[1-9]\d*(,[1-9]\d*)*", text):
+        raise ValueError(f"a shape is like 128,28,28,1; got {text!r}")
+    return tuple(map(int, text.split(",")))
+
+
+def parse_option(text: str) -> Any:
+    """Read what `shown` writes.
+
+    Raises:
+        ValueError: if it is none of an int, ints, pairs, SAME or VALID.
+    """
+    if text.upper() in ("SAME", "VALID"):
+        return text.upper()
+    if re.fullmatch(r"\d+", text):
+        return int(text)
+    if re.fullmatch(r"\d+(,\d+)+", text):
+        return tuple(map(int, text.split(",")))
+    if re.fullmatch(r"\d+:\d+(,\d+:\d+)*", text):
+        low_high = [pair.split(":") for pair in text.split(",")]
+        return tuple((int(low), int(high)) for low, high in low_high)
+    raise ValueError(f"an option is like 2, 2,1, SAME or 0:1,0:1; got {text!r}")
+
+
+def parse_shape(op: str, network: str, arrays: str, options: str = "") -> Shape:
+    """Read the cells of a line of `SHAPES`.
+
+    Raises:
+        ValueError: if an array or an option cannot be read.
+    """
+    pairs = [option.split("=") for option in options.split()]
+    return Shape(
+        op,
+        network,
+        tuple(map(parse_array, arrays.split())),
+        {name: parse_option(value) for name, value in pairs},
+    )
+
+
+def all_shapes() -> list[Shape]:
+    """`SHAPES`, read."""
+    lines = SHAPES.strip().splitlines()
+    return [parse_shape(*re.split("  +", line)) for line in lines]

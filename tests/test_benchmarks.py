@@ -1,0 +1,352 @@
+"""Both sides compute the same, and what is said of them follows from their times."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import measure, plain, results, tables, timing
+from benchmarks.cases import DisagreementError, agree, describe, draw, kinds, program
+from benchmarks.choice import chosen
+from benchmarks.results import Row, Run
+from benchmarks.shapes import Shape, all_shapes, parse_option, parse_shape, shown
+from benchmarks.summary import GOALS, slow, summarise
+
+SHAPES = all_shapes()
+SPATIAL = ("conv", "conv_transpose", "max_pool", "avg_pool", "group_norm", "im2col")
+
+
+# --- shapes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_shapes_are_valid(shape):
+    case = describe(shape)
+    rival = jax.eval_shape(case.plain, *case.args)
+    assert (rival.shape, rival.dtype) == (case.dy.shape, case.dy.dtype)
+    assert case.dy.dtype == jnp.float32
+
+
+def test_shapes_are_many_and_told_apart():
+    assert len(SHAPES) >= 60
+    assert len({shape.name for shape in SHAPES}) == len(SHAPES)
+    assert {group for group, _ in GOALS} <= {shape.group for shape in SHAPES}
+
+
+def test_shapes_read_back():
+    for shape in SHAPES:
+        arrays = [word for word in shape.spec.split() if "=" not in word]
+        options = [word for word in shape.spec.split() if "=" in word]
+        back = parse_shape(shape.op, shape.network, " ".join(arrays), " ".join(options))
+        assert back == shape
+
+
+@pytest.mark.parametrize("value", [2, (2, 1), "SAME", ((0, 1), (2, 0))])
+def test_options_read_back(value):
+    assert parse_option(shown(value)) == value
+
+
+def test_depthwise_and_grouped_convolutions_are_groups_of_their_own():
+    shapes = {n: ((1, 4, 4, 6), (3, 3, 6 // n, 6)) for n in (1, 2, 6)}
+    groups = [Shape("conv", "", a, {"groups": n}).group for n, a in shapes.items()]
+    assert groups == ["conv", "grouped conv", "depthwise"]
+
+
+# --- both sides compute the same ------------------------------------------------------
+
+
+def shrunk(shape):
+    """The same with less of everything, but for strides, dilations and paddings."""
+    op, options = shape.op, dict(shape.options)
+    first, *rest = shape.arrays
+    if op == "col2im":
+        options["shape"], first = (2, 5, 5, 4), (2, 5, 5, 36)
+    elif op in SPATIAL:
+        wide = 4
+        if "groups" in options:
+            options["groups"] = 4 if shape.group == "depthwise" else 2
+        inputs = wide // options.get("groups", 1)
+        kernel = [min(n, 3) for n in rest[0][:-2]] if rest else []
+        rest = [(*kernel, inputs, 4)] if rest else []
+        span = 2 * options.get("dilation", 1) + 3
+        first = (2, *(min(n, span) for n in first[1:-1]), wide)
+        if op.endswith("pool"):
+            options["window"] = min(options["window"], 3)
+    else:
+        first, *rest = (tuple(min(n, 4) for n in array) for array in shape.arrays)
+    return Shape(op, shape.network, (first, *rest), options)
+
+
+SMALL = {small.name: small for small in map(shrunk, SHAPES)}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_plain_formulation_is_the_op(name):
+    shape = SMALL[name]
+    case = draw(shape)
+
+    @jax.jit
+    def both(args, dy):
+        return [
+            {kind: program(f, case, kind)(args, dy) for kind in ("forward", "vjp")}
+            for f in (case.mine, case.plain)
+        ]
+
+    mine, rival = both(case.args, case.dy)
+    agree(mine, rival, bound=1e-5)
+    assert set(rival["vjp"]) == {*case.names} - {"labels"}
+
+
+def test_gradients_of_one_argument_are_those_of_all():
+    case = draw(parse_shape("conv", "", "2,5,5,3 3,3,3,4"))
+    for f in (case.mine, case.plain):
+        vjp, weight, x = (
+            program(f, case, kind)(case.args, case.dy)
+            for kind in ("vjp", "filter", "input")
+        )
+        agree(weight | x, {name: vjp[name] for name in ("weight", "x")}, bound=1e-6)
+        assert (*weight, *x) == ("weight", "x")
+
+
+def test_every_op_with_a_shape_has_a_small_one():
+    assert {shape.op for shape in SMALL.values()} == {shape.op for shape in SHAPES}
+
+
+def test_arguments_are_not_at_their_initial_values():
+    case = draw(parse_shape("layer_norm", "", "4,8"))
+    for name, array in zip(case.names, case.args, strict=True):
+        assert array.dtype == np.float32
+        assert np.std(array) > 0.1, name
+
+
+def test_disagreement_is_seen():
+    right = {"x": jnp.arange(3.0), "weight": jnp.ones(2)}
+    agree(right, right)
+    with pytest.raises(DisagreementError, match=r"weight differs by 2\.0e-03"):
+        agree(right | {"weight": jnp.array([1, 1.002])}, right)
+    with pytest.raises(DisagreementError, match="x differs by nan"):
+        agree(right | {"x": jnp.full(3, jnp.nan)}, right)
+    with pytest.raises(DisagreementError, match="the value differs"):
+        agree(jnp.ones(2), jnp.zeros(2))
+
+
+# --- timing ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_turns_are_fair(count):
+    turns = [timing.order(turn, count) for turn in range(2 * count)]
+    assert all(sorted(turn) == list(range(count)) for turn in turns)
+    firsts = [turn[0] for turn in turns]
+    assert {firsts.count(i) for i in range(count)} == {2}
+
+
+def test_rounds_are_paired(monkeypatch):
+    """With a clock that each program moves on by its own time."""
+    now = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+
+    def program(seconds):
+        def run():
+            now[0] += seconds
+
+        return run
+
+    table = timing.paired([program(3.0), program(1.5)], seconds=0.0, rounds=5)
+    np.testing.assert_array_equal(table, [[3.0, 1.5]] * 5)
+    assert timing.ratio(table[:, 0], table[:, 1]) == (2, 2, 2)
+    longer = timing.paired([program(3.0), program(1.5)], seconds=45.0, rounds=5)
+    assert len(longer) == 10
+
+
+# --- what is said of it ---------------------------------------------------------------
+
+
+def row(case="conv 1 2", kind="vjp", ratio=2.0, spread=0.1, group="conv", network="Net"):
+    low, high = ratio - spread / 2, ratio + spread / 2
+    return Row(case, network, group, kind, 1e-3 * ratio, 1e-3, low, ratio, high)
+
+
+def test_means_are_geometric_and_goals_are_met_or_not():
+    rows = [row(ratio=1.0), row("conv 3 4", ratio=4.0), row(kind="filter", ratio=1.9)]
+    vjp, filters = summarise(rows)
+    assert (vjp.shapes, vjp.mean, vjp.verdict) == (2, 2.0, "reached")
+    assert vjp.slowest == rows[0]
+    assert (filters.kind, filters.goal, filters.verdict) == ("filter", 2.0, "missed")
+    assert summarise([row(kind="forward")])[0].verdict == ""
+
+
+def test_slow_shapes_are_told():
+    rows = [row(), row("conv 3 4", ratio=0.9), row("conv 5 6", ratio=0.5)]
+    assert [r.case for r in slow(rows)] == ["conv 5 6", "conv 3 4"]
+    assert "0.50  vjp      conv 5 6" in tables.summary_text(rows)
+    assert "No shape's ratio is below 0.95." in tables.summary_text(rows[:1])
+
+
+def test_tables_fit_80_columns():
+    rows = [
+        row(shape.name, kind, 1234.5, 99, shape.group, shape.network)
+        for shape in SHAPES
+        for kind in kinds(shape)
+    ]
+    text = [tables.header(), tables.LEGEND, tables.BYTES, tables.COMPILING]
+    text += [tables.case_lines([r]) for r in rows] + [tables.summary_text(rows)]
+    assert max(len(line) for part in text for line in part.splitlines()) <= 80
+
+
+def test_markdown_has_a_line_a_row():
+    rows = [row(), row(kind="filter")]
+    text = tables.markdown(rows)
+    assert "| conv | vjp | 1 | **2.00** | 1.5, reached | 2.00, Net |" in text
+    assert "| conv | Net | `1 2` | filter | 2.00 | 2.00 | 0.10 |" in text
+
+
+def test_runs_read_back(tmp_path):
+    run = Run((row(), row(ratio=1 / 3)), results.here())
+    results.write(tmp_path / "run.json", run)
+    back = results.read(tmp_path / "run.json")
+    assert back.about == run.about
+    assert [r.case for r in back.rows] == [r.case for r in run.rows]
+    assert back.rows[1].ratio == 0.3333
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="there is no file"):
+        results.read(tmp_path / "none.json")
+    for text in ("", "[]", '{"rows": [{"a": 1}], "about": {}}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(ValueError, match="does not hold a run"):
+            results.read(tmp_path / "bad.json")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fell"),
+    [
+        ((2.0, 0.0), (1.61, 0.0), False),  # by less than a fifth
+        ((2.0, 0.0), (1.59, 0.0), True),
+        ((2.0, 0.4), (1.59, 0.0), False),  # no more than then from round to round
+        ((2.0, 0.0), (1.59, 0.4), False),
+        ((2.0, 0.1), (1.0, 0.1), True),
+        ((1.0, 0.1), (2.0, 0.1), False),
+    ],
+)
+def test_regressions(before, after, fell):
+    old, new = (Run((row(ratio=r, spread=s),), {}) for r, s in (before, after))
+    found = results.regressions(new, old)
+    assert bool(found) == fell
+    if fell:
+        assert found[0].startswith(f"conv 1 2, vjp: {after[0]:.2f}")
+
+
+def test_regressions_are_of_the_same_case_and_kind():
+    old = Run((row(ratio=9), row("conv 3 4", "filter", 9)), {})
+    new = Run((row(kind="filter", ratio=1), row("conv 3 4", ratio=1)), {})
+    assert results.regressions(new, old) == []
+    assert len(results.uncovered(new, old)) == 4
+
+
+# --- the command line -----------------------------------------------------------------
+
+TINY = ["--op", "conv", "--shape", "2,5,5,3 3,3,3,4", "--stride", "2"]
+SMALLEST = ["--op", "tanh", "--shape", "3,4"]
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """In place of timing: every program takes a second, funcnn's half of one."""
+    monkeypatch.setattr(measure, "paired", lambda *_: np.array([[1.0, 0.5]] * 7))
+
+
+def test_one_case_given_in_numbers(clock, capsys):
+    assert command.main(["ops", *TINY, "--kind", "vjp", "--kind", "filter"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == ["conv", "given", "vjp", "1000", "2.00", "0.00"]
+    assert lines[2].split() == [
+        *TINY[3].split(),
+        "stride=2",
+        *["filter", "1000", "2.00", "0.00"],
+    ]
+    assert any(line.startswith("conv           filter") for line in lines)
+
+
+def test_files_and_markdown(clock, capsys, tmp_path):
+    file = str(tmp_path / "run.json")
+    assert command.main([*TINY, "--json", file, "--markdown"]) == 0
+    assert "| conv | given |" in capsys.readouterr().out
+    assert [r.kind for r in results.read(file).rows] == [
+        "forward",
+        "vjp",
+        "filter",
+        "input",
+    ]
+
+
+def test_check_fails_where_a_ratio_fell(clock, capsys, tmp_path):
+    file = tmp_path / "run.json"
+    assert command.main([*SMALLEST, "--save", str(file)]) == 0
+    assert command.main([*SMALLEST, "--check", str(file)]) == 0
+    data = json.loads(file.read_text())
+    data["rows"][1] |= {"low": 3.0, "ratio": 3.1, "high": 3.2}
+    data["about"]["jax"] = "0.0"
+    file.write_text(json.dumps(data))
+    capsys.readouterr()
+    assert command.main([*SMALLEST, "--check", str(file)]) == 1
+    out, err = capsys.readouterr()
+    assert err.startswith("fell: tanh 3,4, vjp: 2.00")
+    assert "on another machine or JAX" in err
+    assert "1 ratios fell; 0 are in one of the runs alone." in out
+
+
+def test_different_numbers_fail(clock, capsys, monkeypatch):
+    monkeypatch.setattr(plain, "relu", lambda x: x)
+    assert command.main(["--op", "relu", "--shape", "3,4"]) == 1
+    assert "wrong: relu 3,4, forward: the value differs by" in capsys.readouterr().err
+
+
+def test_memory_is_told(capsys):
+    assert command.main(["--op", "gelu", "--shape", "3,4", "--memory"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split()[:3] == ["gelu", "given", "temp"]
+    (cost,) = [
+        c
+        for c in measure.memory(describe(chosen(["relu"], "3,4", {})[0]))
+        if c.what == "held"
+    ]
+    assert cost.mine == 48
+
+
+def test_shapes_are_listed(capsys):
+    assert command.main(["--op", "dense", "--shape", "MNIST", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["dense  MNIST, first", "  128,784 784,512"]
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--op", "convolve"], "no op 'convolve'; there are avg_pool, col2im, conv,"),
+        (["--op", "dropout"], "no op 'dropout'"),
+        (["--shape", "AlexNet"], "no shape has 'AlexNet' in it; --list prints them all"),
+        (["--shape", "2,3"], "--shape '2,3' needs one --op"),
+        (["--op", "relu", "--stride", "2"], "--stride is for a --shape in numbers"),
+        (["--op", "conv", "--shape", "2,3"], "conv needs the shape of x and weight; got 1"),
+        (["--op", "relu", "--shape", "2,0"], "a shape is like 128,28,28,1; got '2,0'"),
+        ([*TINY, "--padding", "FULL"], "an option is like 2, 2,1, SAME or 0:1,0:1"),
+        ([*TINY, "--window", "2"], "window"),
+        ([*TINY, "--groups", "2"], "groups that divide the 3 channels"),
+        (["--kind", "backward"], "no kind 'backward'; there are forward, vjp,"),
+        (["--op", "relu", "--kind", "filter"], "these ops have no filter to time"),
+        (["--rounds", "0"], "--rounds at least 1"),
+        ([*TINY, "--memory", "--markdown"], "--memory and --compile go with none"),
+        ([*TINY, "--check", "none.json"], "there is no file none.json"),
+    ],
+)
+def test_wrong_requests_are_refused(argv, message, capsys):
+    assert command.main(argv) == 2
+    err = capsys.readouterr().err
+    assert message in " ".join(err.split())
+    assert max(map(len, err.splitlines())) <= 80
