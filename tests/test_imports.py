@@ -15,11 +15,12 @@ EXTERNAL = {"jax", "numpy", "chex"}
 
 # What the parts of funcnn may import besides themselves. Private modules at the top are
 # for all; those that are not named may import each other.
-PRIVATE = {path.stem for path in ROOT.glob("_*.py")} - {"__init__"}
+PRIVATE = {path.stem for path in ROOT.glob("_[a-z]*")}
 MAY_IMPORT = {
     "_numerics": set(),
     "_checks": set(),
     "_windows": {"_numerics", "_checks"},
+    "_convolution": {"_numerics", "_windows"},
     "ops": PRIVATE,
     "layers": PRIVATE | {"ops"},
     "losses": PRIVATE | {"ops"},

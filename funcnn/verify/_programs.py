@@ -7,6 +7,7 @@ a number a leaf, and cotangents of its own.
 
 import contextlib
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -258,7 +259,7 @@ class Programs:
             u = jnp.where(block == row, weights, 0)
             moved = self.f(unravel(jnp.where(u == 0, flat, flat + h * u)), held)
             base = [jnp.where(row < 0, m, b) for m, b in zip(moved, base, strict=True)]
-            total = 0
+            total: Any = 0
             for m, b, dy in zip(moved, base, dys, strict=True):
                 # equal infinities have not moved
                 apart = jnp.where(m == b, 0, m - b)

@@ -42,9 +42,9 @@ class Setting:
     Pullbacks are taken at several points: with each cotangent, then with each
     argument by itself scaled by 3/4, then with all of them scaled. `alone` is the index of
     the one argument that is taken by itself, or of the cotangents and plain calls, which
-    come last, modulo their number; None for each. Only what is `wanted` is computed, None for all; `ones`
-    asks for a single cotangent, of ones. The programs of a setting that is `like` this one
-    are taken over: they need not be compiled again.
+    come last, modulo their number; None for each. Only what is `wanted` is computed, None
+    for all; `ones` asks for a single cotangent, of ones. The programs of a setting that is
+    `like` this one are taken over: they need not be compiled again.
     """
 
     def __init__(

@@ -1,0 +1,57 @@
+"""Which formulation a convolution has on a CPU, from its static shapes.
+
+The figures beside the rules are how many times faster the chosen one was than the
+platform's own, on two cores with JAX 0.10 and 0.12; `python -m benchmarks` measures them.
+"""
+
+import math
+
+from funcnn._windows import Windows
+
+CACHE = 2**21  # bytes that sums may take to stay close to the core
+FEW = 9  # taps
+
+
+def convolve(x, weight, w: Windows, groups) -> str:
+    """The formulation of the sum over taps, for arrays of these shapes."""
+    taps = math.prod(w.kernel)
+    if groups > 1 and (weight[-2] == 1 or weight[-1] == groups):
+        # 14 to 50 times; few taps fit the cache with their image
+        return "shifts by image" if taps <= FEW else "shifts"
+    if groups > 1:
+        return "platform"
+    if taps == 1 and math.prod(w.stride) == 1:
+        return "product"  # 1.1 to 2.3 times
+    if len(w.size) == 3:
+        return "patches"  # 2.3 times
+    return "platform"
+
+
+def input_gradient(dy, weight, w: Windows, groups) -> str:
+    """The formulation of the transpose in the input, for arrays of these shapes."""
+    depthwise = groups > 1 and (weight[-2] == 1 or weight[-1] == groups)
+    if math.prod(w.stride) == 1:
+        few = groups == 1 and weight[-2] <= 4 and math.prod(w.kernel) > 1
+        return "columns" if few else "turned"  # 1.3 to 4.5 times
+    if depthwise or len(w.size) == 3 or (groups == 1 and math.prod(w.kernel) == 1):
+        return "phases"
+    return "platform"
+
+
+def filter_gradient(x, dy, w: Windows, groups) -> str:
+    """The formulation of the transpose in the kernel, for arrays of these shapes."""
+    taps = math.prod(w.kernel)
+    if groups > 1 and x[-1] == groups:
+        # 10 to 50 times
+        sums = 4 * taps * math.prod(w.out) * dy[-1]
+        return "shifts by image" if sums <= CACHE else "shifts by row"
+    if groups > 1:
+        return "patches"
+    if taps == 1:
+        return "product"  # 2.2 to 12 times
+    if len(w.size) == 3:
+        return "patches"  # 3.8 to 4.5 times
+    if w.stride == w.kernel:
+        return "patches"  # 2 times
+    many = isinstance(x[0], int) and x[0] > 32  # a batch to be exported may have any size
+    return "blocks" if many else "platform"  # 1.15 to 5 times

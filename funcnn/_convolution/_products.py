@@ -1,0 +1,114 @@
+r"""Convolution as matrix products.
+
+A window, read row by row, is a vector of $K C$ numbers (`im2col`); with all windows as
+rows of a matrix $P$ and the kernel as a matrix $W$ of $K C$ rows, $Y = P W$, so
+$\bar W = P^\top \bar Y$. With one tap and stride 1, $P$ is the input. Otherwise it is as
+long as $K$ inputs, so it is made an image at a time, to stay in the cache.
+Conversely $\bar P = \bar Y W^\top$ holds each window's share of the input's cotangent,
+which shifted adds put together: worth while when windows have few channels.
+With groups there is one product a group.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._convolution._geometry import padded
+from funcnn._numerics import accumulator, contract, promote, rows
+from funcnn._windows import Windows, put_taps, take_taps
+
+
+def convolve(x, weight, w: Windows, groups):
+    """One product: a kernel of one tap."""
+    return _product(_only_tap(x, w), weight.reshape(weight.shape[-2:]), groups)
+
+
+def convolve_patches(x, weight, w: Windows, groups):
+    """A product an image, of all its windows with the kernel."""
+    x, w = padded(x, w)
+
+    def image(_, x):
+        return None, _product(_patches(x[None], w, groups), matrix, groups)[0]
+
+    matrix = _matrix(weight)
+    return jax.lax.scan(image, None, x)[1]
+
+
+def input_gradient_columns(dy, weight, w: Windows, groups):
+    """The cotangent of all windows in one product, then shifted and added up."""
+    *kernel, c, o = weight.shape
+    weight = weight.reshape(*kernel, c, groups, o // groups)
+    weight = jnp.moveaxis(weight, (-1, -2), (0, 1))  # (o / g, g, *kernel, c)
+    taps = math.prod(kernel)
+    matrix = weight.reshape(o // groups, groups * taps * c)
+    shares = _product(dy, matrix, groups).reshape(*dy.shape[:-1], groups, taps, c)
+    shares = jnp.moveaxis(shares, -2, 0).reshape(taps, *dy.shape[:-1], groups * c)
+    return put_taps(list(shares), w)
+
+
+def filter_gradient(x, dy, w: Windows, groups):
+    """One product: a kernel of one tap."""
+    return _outer(_only_tap(x, w), dy, groups).reshape(*w.kernel, -1, dy.shape[-1])
+
+
+def filter_gradient_taps(x, dy, w: Windows, groups):
+    """A product a tap."""
+    products = [_outer(tap, dy, groups) for tap in take_taps(x, w)]
+    return jnp.stack(products).reshape(*w.kernel, *products[0].shape)
+
+
+def filter_gradient_patches(x, dy, w: Windows, groups):
+    """A product an image, added up."""
+    x, w = padded(x, w)
+    taps, c, o = math.prod(w.kernel), x.shape[-1] // groups, dy.shape[-1]
+
+    def image(total, image):
+        x, dy = image
+        return total + _outer(_patches(x[None], w, groups), dy[None], groups), None
+
+    start = jnp.zeros((taps * c, o), accumulator(promote(x, dy)))
+    return jax.lax.scan(image, start, (x, dy))[0].reshape(*w.kernel, c, o)
+
+
+def _only_tap(x, w):
+    (tap,) = take_taps(x, w)
+    return tap
+
+
+def _patches(x, w, groups):
+    """The windows as vectors, `(N, *out, groups * taps * C // groups)`."""
+    taps = [t.reshape(*t.shape[:-1], groups, -1) for t in take_taps(x, w)]
+    patches = jnp.concatenate(taps, -1)
+    return patches.reshape(*patches.shape[:-2], -1)
+
+
+def _matrix(weight):
+    """The kernel as a matrix that takes a window to an output."""
+    return weight.reshape(-1, weight.shape[-1])
+
+
+def _product(x, matrix, groups):
+    """`x @ matrix` for each group: `x` has the groups in front of its other channels."""
+    dtype = accumulator(promote(x, matrix))
+    if groups == 1:
+        return contract(x, matrix, (x.ndim - 1,), (0,), dtype)
+    x = x.reshape(*x.shape[:-1], groups, -1)
+    matrix = matrix.reshape(matrix.shape[0], groups, -1)
+    group = (x.ndim - 2,), (1,)
+    y = contract(x, matrix, (x.ndim - 1,), (0,), dtype, batch=group)
+    y = jnp.moveaxis(y, 0, -2)
+    return y.reshape(*y.shape[:-2], -1)
+
+
+def _outer(x, dy, groups):
+    """`x.T @ dy` for each group, `(C // groups, O)`."""
+    dtype, over = accumulator(promote(x, dy)), rows(x)
+    if groups == 1:
+        # turned, as the widest axis of the result is then its last
+        return contract(dy, x, over, over, dtype).T
+    x = x.reshape(*x.shape[:-1], groups, -1)
+    dy = dy.reshape(*dy.shape[:-1], groups, -1)
+    group = (x.ndim - 2,)
+    found = contract(x, dy, over, over, dtype, batch=(group, group))
+    return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)

@@ -1,0 +1,132 @@
+r"""Depthwise convolution as shifted images, multiplied and added.
+
+With one input (or one output) channel a group, no two products share an operand, so a
+matrix product has nothing to gain:
+
+$$y[n, i, c] = \sum_k x[n,\ s i + d k - l,\ c]\; w[k, c], \qquad
+\bar w[k, c] = \sum_{n, i} x[n,\ s i + d k - l,\ c]\; \bar y[n, i, c].$$
+
+The first is a sum of $K$ shifted images, each times a row of $w$. In the second the sum is
+over everything but channels, the last axis. Summed outright, it would read one channel's
+numbers a whole image apart; added up over images, or rows of them, first, all arithmetic is
+along the last axes, and only what is left is summed over positions.
+
+With several outputs a channel the input is repeated for them, and its cotangent summed.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from funcnn._convolution._geometry import padded
+from funcnn._numerics import accumulator, promote
+from funcnn._windows import Windows, take_taps
+
+
+def convolve(x, weight, w: Windows, groups):
+    """Over all images; the kernel's rows are added one by one."""
+    x, weight, inputs = _by_channel(x, weight, groups)
+    x, w = padded(x, w)
+    return _sum_groups(_shifted_sum(x, w, weight), inputs)
+
+
+def convolve_by_image(x, weight, w: Windows, groups):
+    """Over one image after another, whose taps are all in the cache."""
+    x, weight, inputs = _by_channel(x, weight, groups)
+    x, w = padded(x, w)
+
+    def image(_, x):
+        return None, _shifted_sum(x[None], w, weight)[0]
+
+    return _sum_groups(jax.lax.scan(image, None, x)[1], inputs)
+
+
+def filter_gradient_by_image(x, dy, w: Windows, groups):
+    """Add the products up over images, one sum a tap, then over positions."""
+    x, dy, shape = _paired(x, dy, w, groups)
+    x, w = padded(x, w)
+
+    def image(totals, image):
+        x, dy = image
+        taps = take_taps(x[None], w)
+        return [t + tap[0] * dy for t, tap in zip(totals, taps, strict=True)], None
+
+    start = [jnp.zeros(dy.shape[1:], dy.dtype)] * math.prod(w.kernel)
+    totals = jax.lax.scan(image, start, (x, dy))[0]
+    return _over_positions(totals).reshape(shape)
+
+
+def filter_gradient_by_row(x, dy, w: Windows, groups):
+    """Add them up over rows of all images: the sums are shorter and stay in the cache."""
+    x, dy, shape = _paired(x, dy, w, groups)
+    if len(w.size) == 1:  # an image of one row
+        x, dy = x[:, None], dy[:, None]
+        w = Windows(
+            (1, *w.size), (1, *w.kernel), (1, *w.stride), ((0, 0), *w.padding),
+            (1, *w.dilation), (1, *w.out),
+        )  # fmt: skip
+    x, w = padded(x, w)
+    row_of = w._replace(
+        size=w.size[1:], kernel=w.kernel[1:], stride=w.stride[1:],
+        padding=w.padding[1:], dilation=w.dilation[1:], out=w.out[1:],
+    )  # fmt: skip
+
+    def image(totals, image):
+        x, dy = image
+
+        def row(totals, row):
+            dy, i = row
+            found = []
+            for k in range(w.kernel[0]):
+                at = i * w.stride[0] + k * w.dilation[0]
+                taps = take_taps(jax.lax.dynamic_slice_in_dim(x, at, 1), row_of)
+                found += [tap[0] * dy for tap in taps]
+            return [t + f for t, f in zip(totals, found, strict=True)], None
+
+        return jax.lax.scan(row, totals, (dy, jnp.arange(w.out[0])))[0], None
+
+    start = [jnp.zeros(dy.shape[2:], dy.dtype)] * math.prod(w.kernel)
+    totals = jax.lax.scan(image, start, (x, dy))[0]
+    return _over_positions(totals).reshape(shape)
+
+
+def _by_channel(x, weight, groups):
+    """Operands with the same channels, and how many of them an output adds up."""
+    common = accumulator(promote(x, weight))
+    inputs, o = weight.shape[-2:]
+    taps = math.prod(weight.shape[:-2])
+    if inputs == 1:
+        rows = weight.reshape(taps, o)
+        x = jnp.repeat(x, o // groups, -1) if o > groups else x
+    else:  # one output a group
+        rows = jnp.swapaxes(weight.reshape(taps, inputs, o), 1, 2).reshape(taps, -1)
+    return x.astype(common), rows.astype(common), inputs
+
+
+def _sum_groups(y, inputs):
+    return y if inputs == 1 else y.reshape(*y.shape[:-1], -1, inputs).sum(-1)
+
+
+def _shifted_sum(x, w, weight):
+    # XLA would run a sum of very many shifts as one loop that reads all over the cache
+    along = w.kernel[-1]
+    total = None
+    for k, (tap, row) in enumerate(zip(take_taps(x, w), weight, strict=True)):
+        total = tap * row if total is None else total + tap * row
+        if k % along == along - 1 and k + 1 < len(weight):
+            total = jax.lax.optimization_barrier(total)
+    return total
+
+
+def _paired(x, dy, w, groups):
+    """Operands with the same channels, and the shape of the kernel's cotangent."""
+    common = accumulator(promote(x, dy))
+    c, o = x.shape[-1], dy.shape[-1]
+    x = jnp.repeat(x, o // groups, -1) if o > groups else x
+    return x.astype(common), dy.astype(common), (*w.kernel, c // groups, o)
+
+
+def _over_positions(totals):
+    stacked = jnp.stack(totals)
+    return stacked.sum(tuple(range(1, stacked.ndim - 1)))
