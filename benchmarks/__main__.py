@@ -3,23 +3,23 @@
 import argparse
 import sys
 import textwrap
+from importlib import import_module
 
-from benchmarks import ops_command
-
-COMMANDS = {"ops": ops_command}
+COMMANDS = ("ops", "steps")
 
 
 def main(argv=None) -> int:
     """Run the command that is named first, or `ops`; return the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     name = argv.pop(0) if argv and argv[0] in COMMANDS else "ops"
+    command = import_module(f"benchmarks.{name}_command")
     parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks {name}", description=COMMANDS[name].__doc__
+        prog=f"python -m benchmarks {name}", description=command.__doc__
     )
-    COMMANDS[name].add_arguments(parser)
+    command.add_arguments(parser)
     options = parser.parse_args(argv)
     try:
-        return COMMANDS[name].run(options)
+        return command.run(options)
     except ValueError as error:
         print(textwrap.fill(f"error: {error}", 80), file=sys.stderr)
         return 2

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from benchmarks.cases import Case, DisagreementError, agree, program
-from benchmarks.results import Row
+from benchmarks.results import Cost, Row
 from benchmarks.shapes import Shape
 from benchmarks.timing import paired, ratio
 from funcnn import verify
@@ -48,14 +47,6 @@ def timed(shape: Shape, case: Case, kind: str, seconds: float, rounds: int) -> R
         ratio=middle,
         high=high,
     )
-
-
-class Cost(NamedTuple):
-    """A number of the rival's, and the same of funcnn's; `what` says which."""
-
-    what: str
-    rival: float
-    mine: float
 
 
 def memory(case: Case) -> list[Cost]:

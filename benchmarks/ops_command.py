@@ -1,22 +1,38 @@
-"""`python -m benchmarks ops`: funcnn's ops against autodiff of what a user would write."""
+"""Time funcnn's ops against autodiff of what a JAX user would write."""
 
 import argparse
 import sys
+import textwrap
 from typing import Any
 
 from benchmarks import tables
 from benchmarks.cases import KINDS, DisagreementError, describe, draw
 from benchmarks.choice import GEOMETRY, chosen, work
-from benchmarks.measure import Cost, compile_time, memory, timed
-from benchmarks.results import BASELINE, Run, here, read, regressions, uncovered, write
+from benchmarks.measure import compile_time, memory, timed
+from benchmarks.results import (
+    BASELINE,
+    Cost,
+    Run,
+    here,
+    read,
+    regressions,
+    uncovered,
+    write,
+)
 
+GIVEN = textwrap.fill(", ".join(f"--{name.replace('_', '-')}" for name in GEOMETRY), 78)
 EPILOG = f"""\
 examples:
   python -m benchmarks --op conv --shape ResNet-18 --kind filter
   python -m benchmarks --op conv --shape "32,28,28,32 3,3,32,64" --stride 2
 
-Of the arrays only those are given whose shape does not follow: no bias, no scale,
-no labels. kinds: {", ".join(KINDS)}; the last two are a convolution's.
+A shape in numbers has those of the arrays that do not follow from others: no
+bias, no scale, no labels. What else the op is given goes with it, as
+{GIVEN}.
+
+kinds: {", ".join(KINDS)}; the last two are a convolution's
+
+See also python -m benchmarks steps --help, for training steps.
 
 Exits with 0, or 1 if numbers differ or --check finds a ratio that fell, or 2 if
 the request is wrong."""
@@ -64,9 +80,11 @@ def run(options: argparse.Namespace) -> int:
             print(tables.lines(shape.name, shape.network, []))
         return 0
     if options.memory or options.compile:
-        if options.json or options.markdown or options.save or options.check:
-            raise ValueError("--memory and --compile go with none of the files and formats")
-        costs(shapes, options.memory)
+        if options.markdown or options.save or options.check:
+            raise ValueError("of these, --memory and --compile go with --json alone")
+        found = Run((), here(), tuple(costs(shapes, options.memory)))
+        if options.json:
+            write(options.json, found)
         return 0
     old = read(options.check) if options.check else None
     found, wrong = measure(todo, options)
@@ -113,20 +131,15 @@ def compare(new: Run, old: Run) -> list[str]:
     return fallen
 
 
-def costs(shapes, of_memory: bool) -> None:
-    """Print bytes, or compile times, of each shape's whole VJP."""
+def costs(shapes, of_memory: bool) -> list[Cost]:
+    """Print and return bytes, or compile times, of each shape's whole VJP."""
+    everything = []
     print(tables.header(("", "plain", "funcnn", "ratio")))
     for shape in shapes:
         case = describe(shape)
         found = memory(case) if of_memory else [compile_time(case)]
-        cells = [
-            cost_cells(cost, tables.mega if of_memory else tables.milli) for cost in found
-        ]
+        cells = list(map(tables.cost_cells, found))
         print(tables.lines(shape.name, shape.network, cells), flush=True)
-    print(tables.BYTES if of_memory else tables.COMPILING)
-
-
-def cost_cells(cost: Cost, form) -> tuple[str, ...]:
-    """A line of the table: what, both numbers, and how they relate."""
-    ratio = f"{cost.rival / cost.mine:.2f}" if cost.mine else "-"
-    return cost.what, form(cost.rival), form(cost.mine), ratio
+        everything += [cost._replace(case=shape.name) for cost in found]
+    print(f"\n{tables.BYTES if of_memory else tables.COMPILING}")
+    return everything

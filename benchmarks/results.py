@@ -4,6 +4,8 @@ import datetime
 import json
 import os
 import platform
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,17 +41,35 @@ class Row(NamedTuple):
     high: float
 
 
+class Cost(NamedTuple):
+    """A number of the rival's, and the same of funcnn's.
+
+    Attributes:
+        what: which number: bytes, but for compile times, which are in seconds.
+        rival: the other program's.
+        mine: funcnn's.
+        case: as in a row.
+    """
+
+    what: str
+    rival: float
+    mine: float
+    case: str = ""
+
+
 class Run(NamedTuple):
-    """Rows, and where and when they were measured."""
+    """Rows and costs, and where and when they were measured."""
 
     rows: tuple[Row, ...]
     about: dict[str, Any]
+    costs: tuple[Cost, ...] = ()
 
 
-def here() -> dict[str, Any]:
-    """What to know of a run besides its numbers."""
+def here(packages: Sequence[str] = ()) -> dict[str, Any]:
+    """What to know of a run besides its numbers; the versions of other packages, too."""
     return {
         "jax": jax.__version__,
+        **{name: version(name) for name in packages},
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "date": datetime.date.today().isoformat(),
@@ -58,12 +78,16 @@ def here() -> dict[str, Any]:
 
 def write(path, run: Run) -> None:
     """Save a run as JSON."""
-    rows = ",\n".join("  " + json.dumps(rounded(row)) for row in run.rows)
+    rows, costs = (
+        ",\n".join("  " + json.dumps(rounded(item)) for item in items)
+        for items in (run.rows, run.costs)
+    )
     about = json.dumps(run.about)
-    Path(path).write_text(f'{{"about": {about},\n "rows": [\n{rows}\n]}}\n')
+    text = f'{{"about": {about},\n "rows": [\n{rows}\n ],\n "costs": [\n{costs}\n ]}}\n'
+    Path(path).write_text(text)
 
 
-def rounded(row: Row) -> dict[str, Any]:
+def rounded(row: Row | Cost) -> dict[str, Any]:
     """Four digits are more than a timing has."""
     return {
         name: float(f"{value:.4g}") if isinstance(value, float) else value
@@ -79,7 +103,8 @@ def read(path) -> Run:
     """
     try:
         data = json.loads(Path(path).read_text())
-        return Run(tuple(Row(**row) for row in data["rows"]), data["about"])
+        rows = tuple(Row(**row) for row in data["rows"])
+        return Run(rows, data["about"], tuple(Cost(**cost) for cost in data["costs"]))
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None
     except (TypeError, KeyError, json.JSONDecodeError) as error:

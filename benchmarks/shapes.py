@@ -20,7 +20,7 @@ conv  ResNet-18 at 32x32, shortcut  32,32,32,64 1,1,64,128  stride=2
 conv  ResNet-18 at 32x32, stage 2  32,16,16,128 3,3,128,128
 conv  ResNet-18 at 32x32, stage 3  32,8,8,256 3,3,256,256
 conv  ResNet-18 at 32x32, stage 4  32,4,4,512 3,3,512,512
-conv  ResNet-50, stem  8,224,224,3 7,7,3,64  stride=2
+conv  ResNet-50, stem  4,224,224,3 7,7,3,64  stride=2
 conv  ResNet-50, stage 1  16,56,56,256 1,1,256,64
 conv  ResNet-50, stage 1  16,56,56,64 3,3,64,64
 conv  ResNet-50, into stage 3  16,28,28,256 3,3,256,256  stride=2
@@ -34,7 +34,7 @@ conv  MobileNetV2, expansion  16,14,14,64 1,1,64,384
 conv  MobileNetV2, last  16,7,7,320 1,1,320,1280
 conv  ConvNeXt, patches  16,224,224,3 4,4,3,96  stride=4 padding=VALID
 conv  ConvNeXt, downsampling  16,56,56,96 2,2,96,192  stride=2 padding=VALID
-conv  ViT, patches  16,224,224,3 16,16,3,384  stride=16 padding=VALID
+conv  ViT, patches  8,224,224,3 16,16,3,384  stride=16 padding=VALID
 conv  UNet, level 1  2,128,128,32 3,3,32,32
 conv  UNet, level 2  4,64,64,64 3,3,64,64
 conv  UNet, after a skip  4,64,64,128 3,3,128,64
@@ -45,28 +45,28 @@ conv  audio, kernel 9  16,4000,32 9,32,64
 conv  audio, strided  16,16000,1 10,1,64  stride=5 padding=VALID
 conv  WaveNet, dilated  8,4000,32 2,32,64  dilation=8
 conv  video  4,8,32,32,16 3,3,3,16,32
-conv  video, strided  4,8,32,32,16 3,3,3,16,32  stride=2
-conv  ResNeXt-50, grouped  16,14,14,256 3,3,8,256  groups=32
-conv  ShuffleNet, grouped  16,28,28,240 1,1,80,240  groups=3
+conv  video, strided  2,8,32,32,16 3,3,3,16,32  stride=2
+conv  ResNeXt-50, grouped  2,14,14,256 3,3,8,256  groups=32
+conv  ShuffleNet, grouped  8,28,28,240 1,1,80,240  groups=3
 conv  MobileNetV2 at 32x32, depthwise  32,16,16,96 3,3,1,96  groups=96
 conv  MobileNetV2, depthwise  4,56,56,144 3,3,1,144  groups=144
-conv  MobileNetV2, depthwise  4,56,56,144 3,3,1,144  stride=2 groups=144
+conv  MobileNetV2, depthwise  2,56,56,144 3,3,1,144  stride=2 groups=144
 conv  MobileNetV2, depthwise  16,14,14,384 3,3,1,384  groups=384
-conv  MobileNetV2, depthwise  16,7,7,960 3,3,1,960  groups=960
-conv  EfficientNet, depthwise  8,28,28,240 5,5,1,240  groups=240
-conv  EfficientNet, depthwise  8,28,28,240 5,5,1,240  stride=2 groups=240
-conv  EfficientNet, depthwise  8,14,14,672 5,5,1,672  groups=672
-conv  ConvNeXt, depthwise  4,56,56,96 7,7,1,96  groups=96
-conv  ConvNeXt, depthwise  8,14,14,384 7,7,1,384  groups=384
+conv  MobileNetV2, depthwise  8,7,7,960 3,3,1,960  groups=960
+conv  EfficientNet, depthwise  4,28,28,240 5,5,1,240  groups=240
+conv  EfficientNet, depthwise  4,28,28,240 5,5,1,240  stride=2 groups=240
+conv  EfficientNet, depthwise  4,14,14,672 5,5,1,672  groups=672
+conv  ConvNeXt, depthwise  2,56,56,96 7,7,1,96  groups=96
+conv  ConvNeXt, depthwise  4,14,14,384 7,7,1,384  groups=384
 conv  Conformer, depthwise  8,250,144 31,1,144  groups=144
-conv_transpose  UNet, up to level 3  4,16,16,256 2,2,256,128  stride=2
-conv_transpose  UNet, up to level 2  4,32,32,128 2,2,128,64  stride=2
-conv_transpose  DCGAN  32,8,8,128 4,4,128,64  stride=2
+conv_transpose  UNet, up to level 3  2,16,16,256 2,2,256,128  stride=2
+conv_transpose  UNet, up to level 2  2,32,32,128 2,2,128,64  stride=2
+conv_transpose  DCGAN  16,8,8,128 4,4,128,64  stride=2
 conv_transpose  DCGAN, output  32,16,16,64 4,4,64,3  stride=2
 conv_transpose  HiFi-GAN  4,250,128 16,128,64  stride=8
 max_pool  LeNet  128,28,28,6  window=2
 max_pool  VGG at 32x32  64,32,32,64  window=2
-max_pool  ResNet-50, stem  16,112,112,64  window=3 stride=2 padding=SAME
+max_pool  ResNet-50, stem  8,112,112,64  window=3 stride=2 padding=SAME
 max_pool  Inception  16,28,28,192  window=3 stride=1 padding=SAME
 max_pool  UNet, level 1  4,128,128,32  window=2
 max_pool  audio  16,4000,64  window=4
@@ -114,8 +114,8 @@ cross_entropy  ImageNet  64,1000
 dot  layer by hand  512,512 512,512
 matmul  attention  64,256,64 64,64,256
 tensordot  attention, output  1024,8,64 8,64,512  axes=2
-im2col  small CNN  16,28,28,32  kernel_size=3
-col2im  small CNN  16,28,28,288  shape=16,28,28,32 kernel_size=3
+im2col  small CNN  8,28,28,32  kernel_size=3
+col2im  small CNN  8,28,28,288  shape=8,28,28,32 kernel_size=3
 """
 
 # Ops that share a line of the summary; every other op has its own.
@@ -124,6 +124,7 @@ GROUPS = {
     "group_norm": "norms",
     "rms_norm": "norms",
     "softmax_cross_entropy": "cross entropy",
+    **dict.fromkeys(("mse", "cross_entropy"), "other losses"),
     **dict.fromkeys(("dot", "matmul", "tensordot"), "products"),
     **dict.fromkeys(("softmax", "log_softmax"), "softmax"),
     **dict.fromkeys(("relu", "leaky_relu", "elu", "sigmoid"), "activations"),

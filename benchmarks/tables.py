@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
-from benchmarks.results import Row
+from benchmarks.results import Cost, Row
 from benchmarks.summary import LEAST, slow, summarise
 
 LEFT = 46  # columns for a case
@@ -63,6 +63,13 @@ def cells(row: Row) -> tuple[str, ...]:
     return row.kind, milli(row.rival), f"{row.ratio:.2f}", spread
 
 
+def cost_cells(cost: Cost) -> tuple[str, ...]:
+    """What is told of a cost: which it is, both numbers, and how they relate."""
+    form = milli if cost.what.endswith("compile") else mega
+    ratio = f"{cost.rival / cost.mine:.2f}" if cost.mine else "-"
+    return cost.what, form(cost.rival), form(cost.mine), ratio
+
+
 def milli(seconds: float) -> str:
     """Three digits, roughly: 0.021, 1.53, 24.5, 310."""
     t = 1e3 * seconds
@@ -95,7 +102,13 @@ def slowest_text(rows: Sequence[Row]) -> str:
     if not found:
         return f"No shape's ratio is below {LEAST}."
     told = [f"Below {LEAST}, which no shape is to be:"]
-    told += [f"  {row.ratio:.2f}  {row.kind:8} {row.case}" for row in found]
+    for row in found:
+        told += textwrap.wrap(
+            row.case,
+            80,
+            initial_indent=f"  {row.ratio:.2f}  {row.kind:8} ",
+            subsequent_indent=" " * 17,
+        )
     return "\n".join(told)
 
 

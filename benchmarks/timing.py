@@ -19,7 +19,7 @@ class Ratio(NamedTuple):
 
 
 def paired(
-    programs: Sequence[Callable], seconds: float = 1.0, rounds: int = 7
+    programs: Sequence[Callable], seconds: float = 1.0, rounds: int = 7, pause: float = 0.0
 ) -> np.ndarray:
     """Time programs in rounds, in each of which every program runs once.
 
@@ -30,6 +30,7 @@ def paired(
         programs: functions without arguments, which are waited for.
         seconds: after which no round begins, once there are enough.
         rounds: how many there are at least.
+        pause: seconds to sleep before each turn.
 
     Returns:
         Seconds, of shape (rounds, programs).
@@ -49,6 +50,7 @@ def paired(
     while len(table) < rounds or time.perf_counter() < stop:
         took = dict.fromkeys(everyone, 0.0)
         for i in order(len(table), len(programs)):
+            time.sleep(pause)
             took[i] = timed(i, count)
         table.append(list(took.values()))
     return np.array(table)

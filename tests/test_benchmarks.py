@@ -1,6 +1,7 @@
 """Both sides compute the same, and what is said of them follows from their times."""
 
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import measure, plain, results, tables, timing
+from benchmarks import measure, plain, results, steps_command, tables, timing
 from benchmarks.cases import DisagreementError, agree, describe, draw, kinds, program
 from benchmarks.choice import chosen
 from benchmarks.results import Row, Run
 from benchmarks.shapes import Shape, all_shapes, parse_option, parse_shape, shown
+from benchmarks.steps import models, race, with_funcnn
+from benchmarks.steps import tables as step_tables
+from benchmarks.steps.models import Model
+from benchmarks.steps.with_funcnn import initial
 from benchmarks.summary import GOALS, slow, summarise
 
 SHAPES = all_shapes()
@@ -193,6 +198,7 @@ def test_tables_fit_80_columns():
         for kind in kinds(shape)
     ]
     text = [tables.header(), tables.LEGEND, tables.BYTES, tables.COMPILING]
+    text.append(tables.slowest_text([r._replace(ratio=0.5) for r in rows]))
     text += [tables.case_lines([r]) for r in rows] + [tables.summary_text(rows)]
     assert max(len(line) for part in text for line in part.splitlines()) <= 80
 
@@ -310,6 +316,7 @@ def test_memory_is_told(capsys):
     assert command.main(["--op", "gelu", "--shape", "3,4", "--memory"]) == 0
     out = capsys.readouterr().out
     assert out.splitlines()[1].split()[:3] == ["gelu", "given", "temp"]
+    assert max(map(len, out.splitlines())) <= 80
     (cost,) = [
         c
         for c in measure.memory(describe(chosen(["relu"], "3,4", {})[0]))
@@ -323,6 +330,14 @@ def test_shapes_are_listed(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["dense  MNIST, first", "  128,784 784,512"]
     assert len(lines) == 4
+
+
+@pytest.mark.parametrize("name", ["ops", "steps"])
+def test_help_fits_80_columns(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        command.main([name, "--help"])
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(
@@ -341,7 +356,7 @@ def test_shapes_are_listed(capsys):
         (["--kind", "backward"], "no kind 'backward'; there are forward, vjp,"),
         (["--op", "relu", "--kind", "filter"], "these ops have no filter to time"),
         (["--rounds", "0"], "--rounds at least 1"),
-        ([*TINY, "--memory", "--markdown"], "--memory and --compile go with none"),
+        ([*TINY, "--memory", "--markdown"], "--memory and --compile go with --json alone"),
         ([*TINY, "--check", "none.json"], "there is no file none.json"),
     ],
 )
@@ -350,3 +365,138 @@ def test_wrong_requests_are_refused(argv, message, capsys):
     err = capsys.readouterr().err
     assert message in " ".join(err.split())
     assert max(map(len, err.splitlines())) <= 80
+
+
+# --- training steps -------------------------------------------------------------------
+
+# Every kind of layer, small.
+NETWORK = Model(
+    (
+        *(models.Conv(4, 3, 2), models.GroupNorm(2), models.RELU),
+        models.Residual((models.Conv(4, 3, 1, 4), models.LayerNorm(), models.Act("gelu"))),
+        models.Residual((models.Conv(6, 2, 2),), (models.Conv(6, 1, 2),)),
+        *(models.MaxPool(2), models.Flatten(), models.LayerNorm(), models.Dense(10)),
+    ),
+    (5, 16, 16, 3),
+)
+POOLED = Model((models.Conv(4, 3), models.GlobalPool(), models.Dense(10)), (5, 6, 6, 3))
+
+
+@pytest.fixture
+def plain_jax(monkeypatch):
+    """JAX as users have it, and what it compiled for other tests left alone."""
+    monkeypatch.setattr(jax, "clear_caches", lambda: None)
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.mark.parametrize("model", [NETWORK, POOLED], ids=["all layers", "pooled"])
+def test_training_steps_agree(model, plain_jax):
+    peers = race.installed()
+    if not peers:
+        pytest.skip("no other library is installed")
+    runs, costs = race.runners(model, initial(model), ["funcnn", *peers])
+    before, after = ([float(run()[1]) for run in runs] for _ in range(2))
+    assert before == pytest.approx([before[0]] * len(runs), rel=race.BOUND)
+    assert abs(before[0] - after[0]) > 10 * race.BOUND * before[0]  # it does learn
+    on_jax = [peer for peer in peers if peer in race.JAX_PEERS]
+    assert {cost.what for cost in costs} == {
+        f"{peer} {what}" for peer in on_jax for what in ("compile", "temp")
+    }
+
+
+def test_losses_that_differ_are_seen(plain_jax, monkeypatch):
+    """With funcnn for its own peer, given another learning rate."""
+    made = race.trainer
+
+    def slower(library, *args):
+        with monkeypatch.context() as patch:
+            if library == "rival":
+                patch.setattr(with_funcnn, "RATE", 5e-4)
+            return made("funcnn", *args)
+
+    monkeypatch.setattr(race, "trainer", slower)
+    with pytest.raises(race.DivergenceError, match="rival's losses are"):
+        race.runners(POOLED, initial(POOLED), ["funcnn", "rival"])
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("mlp", 784 * 512 + 512 * 512 + 512 * 10 + 1034),
+        ("cnn", 212_542),
+        ("resnet18", 11_178_762),
+        ("mobilenetv2", 220_970),
+        ("convnext", 1_598_282),
+    ],
+)
+def test_models_are_what_they_are_called(name, parameters):
+    model = models.MODELS[name]()
+    leaves = jax.tree.leaves(with_funcnn.shapes(model))
+    assert sum(math.prod(leaf.shape) for leaf in leaves) == parameters
+    network = with_funcnn.serial(model.layers)
+    x = jax.ShapeDtypeStruct(model.shape, jnp.float32)
+    y = jax.eval_shape(network.apply, with_funcnn.shapes(model), x)
+    assert y.shape == (model.shape[0], model.classes)
+
+
+def test_parameters_are_the_same_every_time_and_not_zero():
+    first, second = initial(POOLED), initial(POOLED)
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    assert [sorted(layer) for layer in first] == [["bias", "weight"]] * 2
+    assert all(np.std(a) > 0 for a in jax.tree.leaves(first))
+
+
+STEPS = [
+    row("mlp", "flax", 2.0, 0.1, "steps", "batch 1,2"),
+    row("mlp", "haiku", 1.0, 0.1, "steps", "batch 1,2"),
+    row("mlp", "pytorch", 0.5, 0.1, "steps", "batch 1,2"),
+    row("cnn", "flax", 4.0, 0.1, "steps", "batch 3,4"),
+]
+COSTS = [
+    results.Cost("flax compile", 2.0, 1.0, "mlp"),
+    results.Cost("haiku compile", 3.0, 1.0, "mlp"),
+    results.Cost("flax temp", 2e6, 1e6, "cnn"),
+]
+
+
+def test_best_peers():
+    text = step_tables.summary_text(STEPS).splitlines()
+    assert text[1].split() == ["mlp", "1.00", "haiku", "0.50"]
+    assert text[2].split() == ["cnn", "4.00", "flax", "-"]
+    assert text[3].split() == ["mean", "2.00", "0.50"]
+    text = step_tables.costs_text(COSTS)
+    assert "compile      2000    1000    2.00" in text
+    assert "haiku" not in text
+
+
+def test_step_tables_fit_80_columns():
+    text = [step_tables.HEAD, step_tables.model_lines(STEPS[:3]), step_tables.LEGEND]
+    text += [step_tables.summary_text(STEPS), step_tables.costs_text(COSTS)]
+    assert max(len(line) for part in text for line in part.splitlines()) <= 80
+
+
+def test_peers_that_are_not_installed_are_told(monkeypatch, capsys):
+    monkeypatch.setattr(race, "find_spec", lambda name: None if name == "haiku" else name)
+    monkeypatch.setattr(steps_command, "race", lambda *_: (STEPS[:1], COSTS[:1]))
+    monkeypatch.setattr(steps_command, "here", lambda packages: {"packages": packages})
+    argv = ["steps", "--model", "mlp", "--peer", "haiku", "--peer", "flax"]
+    assert command.main(argv) == 0
+    out, err = capsys.readouterr()
+    assert "mlp  batch 1,2" in out
+    assert err == "haiku: not installed\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--model", "vgg"], "no model 'vgg'; there are mlp, cnn, resnet18,"),
+        (["--peer", "caffe"], "no peer 'caffe'; there are flax, equinox,"),
+        (["--peer", "flax"], "not installed: flax"),
+        (["--seconds", "-1"], "--seconds is at least 0"),
+    ],
+)
+def test_wrong_requests_of_steps_are_refused(argv, message, monkeypatch, capsys):
+    monkeypatch.setattr(race, "find_spec", lambda name: None)
+    assert command.main(["steps", *argv]) == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Whole training steps, of funcnn and of its peers: the same models and arithmetic."""

@@ -1,0 +1,122 @@
+"""A training step in PyTorch: eager, its tensors in memory with channels last."""
+
+import os
+from operator import itemgetter
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.steps.models import (
+    EPS,
+    MOMENTUM,
+    RATE,
+    Act,
+    Conv,
+    Dense,
+    Flatten,
+    GlobalPool,
+    GroupNorm,
+    LayerNorm,
+    MaxPool,
+    Model,
+    Residual,
+)
+from benchmarks.steps.trainer import Trainer
+
+AFFINE, NORM = itemgetter("weight", "bias"), itemgetter("scale", "offset")
+
+
+class Sum(nn.Module):
+    """A residual block."""
+
+    def __init__(self, body, shortcut):
+        super().__init__()
+        self.body, self.shortcut = body, shortcut
+
+    def forward(self, x):
+        """`(N, C, height, width)` to the body's output."""
+        return self.body(x) + self.shortcut(x)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """A layer norm over the second axis, which lies last in memory."""
+
+    def forward(self, x):
+        """`(N, C, ...)` to the same."""
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class Apply(nn.Module):
+    """A function of the input."""
+
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x):
+        """What the function says."""
+        return self.f(x)
+
+
+def prepare(model: Model, params: list[dict], images, labels) -> Trainer:
+    """The model with `params`, one dict for each layer that has any, in order."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    network = sequential(model.layers, iter(params))
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM)
+    x = torch.from_numpy(np.array(images)).movedim(-1, 1)
+    x = x.contiguous(memory_format=torch.channels_last)
+
+    def step(state, batch):
+        x, labels = batch
+        optimizer.zero_grad(set_to_none=True)
+        loss = nn.functional.cross_entropy(network(x), labels)
+        loss.backward()
+        optimizer.step()
+        return state, loss.detach()
+
+    return Trainer(step, None, (x, torch.from_numpy(np.array(labels, np.int64))))
+
+
+def sequential(parts, params) -> nn.Sequential:
+    """Layers one after the other, which take their parameters off an iterator."""
+    return nn.Sequential(*(make(part, params) for part in parts))
+
+
+def make(part, params):
+    """The layer that is told."""
+    match part:
+        case Conv(features, kernel, stride, groups):
+            weight, bias = AFFINE(next(params))
+            inputs = weight.shape[-2] * groups
+            layer = nn.Conv2d(inputs, features, kernel, stride, part.padding, groups=groups)
+            return filled(layer, weight.transpose(3, 2, 0, 1), bias)
+        case Dense(features):
+            weight, bias = AFFINE(next(params))
+            return filled(nn.Linear(len(weight), features), weight.T, bias)
+        case GroupNorm(groups):
+            scale, offset = NORM(next(params))
+            return filled(nn.GroupNorm(groups, len(scale), EPS), scale, offset)
+        case LayerNorm():
+            scale, offset = NORM(next(params))
+            return filled(ChannelNorm(len(scale), EPS), scale, offset)
+        case Act(name):
+            return nn.GELU("tanh") if name == "gelu" else nn.ReLU()
+        case MaxPool(window):
+            return nn.MaxPool2d(window)
+        case GlobalPool():
+            return Apply(lambda x: x.mean((2, 3)))
+        case Flatten():
+            return Apply(lambda x: x.movedim(1, -1).flatten(1))
+        case Residual(body, shortcut):
+            return Sum(sequential(body, params), sequential(shortcut, params))
+    raise TypeError(f"there is no layer {part!r}")
+
+
+def filled(layer, weight, bias):
+    """The layer with other numbers."""
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(weight.copy()))
+        layer.bias.copy_(torch.from_numpy(bias.copy()))
+    return layer
