@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit verify catalogue docs serve-docs clean
+.PHONY: demo test lint types unit verify catalogue bench docs serve-docs clean
 
 demo: $(VENV)/examples.stamp
 	$(BIN)/python examples/demo.py --out out/demo.png
@@ -27,6 +27,14 @@ verify: $(VENV)/examples.stamp
 # The verifier on trial; half an hour on two cores.
 catalogue: $(VENV)/dev.stamp
 	$(BIN)/python -m tests.catalogue --seeds 20 --markdown > docs/catalogue.md
+
+# funcnn against autodiff and against other libraries, on a machine with nothing else to
+# do; half an hour on two cores. The results go into docs/benchmarks.md.
+bench: $(VENV)/bench.stamp
+	mkdir -p out
+	$(BIN)/python -m benchmarks ops --json out/benchmarks-ops.json
+	$(BIN)/python -m benchmarks steps --json out/benchmarks-steps.json
+	$(BIN)/python -m benchmarks page out/benchmarks-ops.json out/benchmarks-steps.json
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python -m funcnn.verify > docs/verification-table.txt

@@ -5,14 +5,14 @@ import sys
 import textwrap
 from importlib import import_module
 
-COMMANDS = ("ops", "steps")
+COMMANDS = ("ops", "steps", "page")
 
 
 def main(argv=None) -> int:
     """Run the command that is named first, or `ops`; return the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     name = argv.pop(0) if argv and argv[0] in COMMANDS else "ops"
-    command = import_module(f"benchmarks.{name}_command")
+    command = import_module(f"benchmarks.{name}_command")  # page alone needs matplotlib
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks {name}", description=command.__doc__
     )

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import shutil
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +23,7 @@ from benchmarks.steps.models import Model
 from benchmarks.steps.with_funcnn import initial
 from benchmarks.summary import GOALS, slow, summarise
 
+ROOT = Path(__file__).parents[1]
 SHAPES = all_shapes()
 SPATIAL = ("conv", "conv_transpose", "max_pool", "avg_pool", "group_norm", "im2col")
 
@@ -332,8 +336,10 @@ def test_shapes_are_listed(capsys):
     assert len(lines) == 4
 
 
-@pytest.mark.parametrize("name", ["ops", "steps"])
+@pytest.mark.parametrize("name", ["ops", "steps", "page"])
 def test_help_fits_80_columns(name, monkeypatch, capsys):
+    if name == "page":
+        pytest.importorskip("matplotlib", reason="the picture is drawn by matplotlib")
     monkeypatch.setenv("COLUMNS", "80")
     with pytest.raises(SystemExit):
         command.main([name, "--help"])
@@ -500,3 +506,27 @@ def test_wrong_requests_of_steps_are_refused(argv, message, monkeypatch, capsys)
     monkeypatch.setattr(race, "find_spec", lambda name: None)
     assert command.main(["steps", *argv]) == 2
     assert message in capsys.readouterr().err
+
+
+# --- the page -------------------------------------------------------------------------
+
+
+def test_results_are_put_into_the_page(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="the picture is drawn by matplotlib")
+    shutil.copy(ROOT / "docs/benchmarks.md", tmp_path)
+    page = tmp_path / "benchmarks.md"
+    before = page.read_text().partition("<!-- what follows")[0].rstrip()
+    about = results.here()
+    results.write(tmp_path / "ops.json", Run((row(), row(kind="filter")), about))
+    results.write(tmp_path / "steps.json", Run(tuple(STEPS), about, tuple(COSTS)))
+    files = [str(tmp_path / name) for name in ("ops.json", "steps.json")]
+    for _ in range(2):  # the second time the results are replaced
+        assert command.main(["page", *files, "--docs", str(tmp_path)]) == 0
+    text = page.read_text()
+    assert text.startswith(before)
+    assert text.count("## Results") == 1
+    assert f"with jax {jax.__version__}, on {os.cpu_count()} cores" in text
+    assert "| mlp | 1.00 haiku | 0.50 |" in text
+    assert (tmp_path / "benchmarks.png").read_bytes().startswith(b"\x89PNG")
+    assert command.main(["page", *files, "--docs", str(tmp_path / "none")]) == 2
+    assert "there is no page" in capsys.readouterr().err
