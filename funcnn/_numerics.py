@@ -69,6 +69,26 @@ def contract(a, b, a_axes, b_axes, dtype=None, batch=((), ())):
     return product.astype(dtype or common)
 
 
+def empty_sum(shape, *arrays):
+    """Zeros that products of `arrays` can be added to in a loop.
+
+    They have the dtype that such sums have, and differ along the axes of a mesh, in
+    `shard_map`, along which any of the arrays does.
+    """
+    zeros = jnp.zeros(shape, accumulator(promote(*arrays)))
+    axes = frozenset().union(*map(varying, arrays))
+    return jax.lax.pcast(zeros, tuple(axes), to="varying") if axes else zeros
+
+
+def on_cpu(here, elsewhere, *arrays):
+    """`here(*arrays)` on a CPU, and on other platforms `elsewhere(*arrays)`.
+
+    Both compute the same, in an order that suits the platform which the program is
+    compiled for, be it this machine's or not.
+    """
+    return jax.lax.platform_dependent(*arrays, cpu=here, default=elsewhere)
+
+
 def unbroadcast(cotangent, shape):
     """Sum over the axes along which `shape` was broadcast: broadcasting, transposed."""
     extra = cotangent.ndim - len(shape)
@@ -96,12 +116,20 @@ def probabilities(labels, scores):
     """Labels as probabilities in the shape and dtype of `scores`; NaN out of range."""
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         return labels.astype(scores.dtype)
-    classes = scores.shape[-1]
+    labels, known = in_range(labels, scores.shape[-1])
+    return jnp.where(known, one_hot(labels, scores).astype(scores.dtype), jnp.nan)
+
+
+def in_range(labels, classes):
+    """Integer labels with an axis for their class, and whether there is one."""
     with jax.numpy_dtype_promotion("standard"):  # uint8 cannot count to 1000 classes
-        labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))
-    known = (labels >= 0) & (labels < classes)
-    hot = labels[..., None] == jnp.arange(classes, dtype=labels.dtype)
-    return jnp.where(known[..., None], hot.astype(scores.dtype), jnp.nan)
+        labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))[..., None]
+    return labels, (labels >= 0) & (labels < classes)
+
+
+def one_hot(labels, scores):
+    """Which of the scores each label, with an axis for its class, is about."""
+    return labels == jnp.arange(scores.shape[-1], dtype=labels.dtype)
 
 
 @jax.tree_util.register_static

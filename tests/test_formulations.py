@@ -1,12 +1,14 @@
-"""Every formulation of a convolution is right, whichever the shapes would choose."""
+"""Every formulation is right, whichever the shapes would choose."""
 
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh, PartitionSpec
 
-from funcnn import _convolution, ops, verify
+from funcnn import _convolution, _norms, _pooling, ops, verify
 from funcnn._convolution import _choice
 
 # Each run forces one formulation of each map, where it applies.
@@ -49,19 +51,24 @@ def force(monkeypatch, names):
     return ran
 
 
+@pytest.fixture(autouse=True)
+def _traced_anew():
+    """What was traced before, and is afterwards, holds another choice."""
+    jax.clear_caches()
+    yield
+    jax.clear_caches()
+
+
 @pytest.mark.parametrize("run", range(RUNS))
 def test_all_claims_hold_for_every_formulation(run, monkeypatch):
-    jax.clear_caches()  # what was traced holds another choice
     names = {map_: list(of)[run % len(of)] for map_, of in MAPS.items()}
     ran = force(monkeypatch, names)
     report = verify.check_ops(["conv", "conv_transpose"])
     assert report.ok, str(report)
     assert ran == set(names.items())
-    jax.clear_caches()
 
 
 def test_a_wrong_formulation_fails(monkeypatch):
-    jax.clear_caches()
     wrong = dict(_convolution.FILTER_GRADIENT)
     wrong["patches"] = lambda x, dy, w, groups: _convolution.FILTER_GRADIENT["taps"](
         x, dy, w, groups
@@ -69,10 +76,85 @@ def test_a_wrong_formulation_fails(monkeypatch):
     monkeypatch.setattr(_convolution, "FILTER_GRADIENT", wrong)
     force(monkeypatch, {"filter_gradient": "patches"})
     report = verify.check_ops(["conv"], claims=["vjp"])
-    jax.clear_caches()
     failed = {row.case for row in report.rows if row.failure}
     assert "3x3" in failed
     assert "no bias, 1x1" not in failed  # one tap is the same turned around
+
+
+@pytest.mark.parametrize("name", ["taps", "tiles", "images"])
+def test_all_claims_hold_for_every_way_to_pool(name, monkeypatch):
+    usual, ran = _pooling.choose, set()
+
+    def choose(w):
+        chosen = name if _pooling.tiled(w) or name != "tiles" else usual(w)
+        ran.add(chosen)
+        return chosen
+
+    monkeypatch.setattr(_pooling, "choose", choose)
+    report = verify.check_ops(["avg_pool", "max_pool"])
+    assert report.ok, str(report)
+    assert name in ran
+
+
+def test_all_claims_hold_for_norms_of_a_row_at_a_time(monkeypatch):
+    monkeypatch.setattr(_norms, "rows_at_once", lambda shape, size: int(0 not in shape))
+    report = verify.check_ops(["layer_norm", "rms_norm"])
+    assert report.ok, str(report)
+
+
+def test_blocks_of_rows_are_whole_and_of_one_size():
+    assert _norms.rows_at_once((8192, 512), 4) == 512
+    assert _norms.rows_at_once((8, 56, 56, 96), 4) == 1792  # of at most 2730
+    assert _norms.rows_at_once((512, 512), 4) == 0  # small
+    assert _norms.rows_at_once((8191, 512), 4) == 0  # a prime number of rows
+    assert _norms.rows_at_once((0, 512), 4) == 0
+
+
+# Of each formulation that adds up in a loop, one that the shapes choose.
+LOOPS = {
+    "depthwise, by image": (ops.conv, (8, 8, 4), [(3, 3, 1, 4)], {"groups": 4}),
+    "depthwise, by row": (ops.conv, (20, 20, 256), [(5, 5, 1, 256)], {"groups": 256}),
+    "groups": (ops.conv, (8, 8, 4), [(3, 3, 2, 4)], {"groups": 2}),
+    "a phase of zeros": (ops.conv, (8, 8, 4), [(2, 2, 1, 4)], {"groups": 4, "stride": 3}),
+    "3 axes": (ops.conv, (4, 4, 4, 2), [(3, 3, 3, 2, 4)], {}),
+    "overlapping pool": (ops.avg_pool, (5, 5, 2), [], {"window": 3, "stride": 2}),
+    "large rows": (ops.layer_norm, (2, 512, 1024), [(1024,), (1024,)], {}),
+}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_loops_add_up_what_differs_from_device_to_device(name):
+    op, image, parameters, options = LOOPS[name]
+    with jax.enable_x64(False):
+        shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((16, *image), *parameters)]
+
+        def loss(*arrays):
+            return jax.lax.psum(op(*arrays, **options).sum(), "i")
+
+        over = [PartitionSpec("i"), *(PartitionSpec() for _ in parameters)]
+        gradient = jax.grad(loss, range(len(shapes)))
+        mapped = jax.shard_map(
+            gradient,
+            mesh=AbstractMesh((8,), ("i",)),
+            in_specs=tuple(over),
+            out_specs=tuple(over),
+        )
+        found = jax.eval_shape(mapped, *shapes)
+    assert [f.shape for f in found] == [s.shape for s in shapes]
+
+
+def test_pools_and_norms_loop_on_a_cpu_alone():
+    def step(x):
+        y = ops.max_pool(ops.avg_pool(x, 3, 2), 3, 2)
+        scale = jnp.ones(x.shape[-1], x.dtype)
+        return y, jax.grad(lambda x: ops.rms_norm(x, scale).sum())(x)
+
+    shape = jax.ShapeDtypeStruct((64, 33, 33, 64), np.float32)
+    count = {}
+    for name in ("cpu", "cuda", "rocm", "tpu"):
+        module = jax.export.export(jax.jit(step), platforms=[name])(shape).mlir_module()
+        count[name] = module.count("stablehlo.while")
+    assert count == {"cpu": 3, "cuda": 0, "rocm": 0, "tpu": 0}
 
 
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])

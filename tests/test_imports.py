@@ -20,6 +20,8 @@ MAY_IMPORT = {
     "_numerics": set(),
     "_checks": set(),
     "_windows": {"_numerics", "_checks"},
+    "_norms": {"_numerics"},
+    "_pooling": {"_numerics", "_windows"},
     "_convolution": {"_numerics", "_windows"},
     "ops": PRIVATE,
     "layers": PRIVATE | {"ops"},

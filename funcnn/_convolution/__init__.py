@@ -12,10 +12,9 @@ order: `_platform` (the compiler's own convolution), `_products`, `_shifts` and 
 On a CPU `_choice` picks one from the static shapes; GPUs and TPUs have the platform's own.
 """
 
-import jax
-
 from funcnn._convolution import _choice, _phases, _platform, _products, _shifts
 from funcnn._convolution._geometry import transposed, turned
+from funcnn._numerics import on_cpu
 from funcnn._windows import Windows
 
 CONVOLVE = {
@@ -76,4 +75,4 @@ def _on_cpu(chosen, platform, w, groups, *arrays):
     def fixed(f):
         return lambda *arrays: f(*arrays, w, groups)
 
-    return jax.lax.platform_dependent(*arrays, cpu=fixed(chosen), default=fixed(platform))
+    return on_cpu(fixed(chosen), fixed(platform), *arrays)

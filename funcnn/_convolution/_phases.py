@@ -16,7 +16,7 @@ import itertools
 import jax.numpy as jnp
 
 from funcnn._convolution._geometry import turned
-from funcnn._numerics import accumulator, promote
+from funcnn._numerics import empty_sum
 from funcnn._windows import Windows
 
 
@@ -29,8 +29,7 @@ def input_gradient(convolve, dy, weight, w: Windows, groups):
     for phase in itertools.product(*map(range, w.stride)):
         axes = [_axis(w, *each) for each in zip(range(rank), phase, length, strict=True)]
         if any(axis is None for axis in axes):  # no tap reads it
-            dtype = accumulator(promote(dy, weight))
-            phases.append(jnp.zeros((dy.shape[0], *length, channels), dtype))
+            phases.append(empty_sum((dy.shape[0], *length, channels), dy, weight))
             continue
         taps, padding, dilation = zip(*axes, strict=True)
         kernel = weight[tuple(taps)]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._convolution._geometry import padded
-from funcnn._numerics import accumulator, contract, promote, rows
+from funcnn._numerics import accumulator, contract, empty_sum, promote, rows
 from funcnn._windows import Windows, put_taps, take_taps
 
 
@@ -67,7 +67,7 @@ def filter_gradient_patches(x, dy, w: Windows, groups):
         x, dy = image
         return total + _outer(_patches(x[None], w, groups), dy[None], groups), None
 
-    start = jnp.zeros((taps * c, o), accumulator(promote(x, dy)))
+    start = empty_sum((taps * c, o), x, dy)
     return jax.lax.scan(image, start, (x, dy))[0].reshape(*w.kernel, c, o)
 
 

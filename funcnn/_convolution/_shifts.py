@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._convolution._geometry import padded
-from funcnn._numerics import accumulator, promote
+from funcnn._numerics import accumulator, empty_sum, promote
 from funcnn._windows import Windows, take_taps
 
 
@@ -52,7 +52,7 @@ def filter_gradient_by_image(x, dy, w: Windows, groups):
         taps = take_taps(x[None], w)
         return [t + tap[0] * dy for t, tap in zip(totals, taps, strict=True)], None
 
-    start = [jnp.zeros(dy.shape[1:], dy.dtype)] * math.prod(w.kernel)
+    start = [empty_sum(dy.shape[1:], x, dy)] * math.prod(w.kernel)
     totals = jax.lax.scan(image, start, (x, dy))[0]
     return _over_positions(totals).reshape(shape)
 
@@ -86,7 +86,7 @@ def filter_gradient_by_row(x, dy, w: Windows, groups):
 
         return jax.lax.scan(row, totals, (dy, jnp.arange(w.out[0])))[0], None
 
-    start = [jnp.zeros(dy.shape[2:], dy.dtype)] * math.prod(w.kernel)
+    start = [empty_sum(dy.shape[2:], x, dy)] * math.prod(w.kernel)
     totals = jax.lax.scan(image, start, (x, dy))[0]
     return _over_positions(totals).reshape(shape)
 

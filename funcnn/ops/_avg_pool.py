@@ -11,9 +11,6 @@ shares to the elements of its window:
 
 $$\bar x[n, p, c] = \frac 1K \sum_{(i, k):\ s i + k - l = p} \bar y[n, i, c].$$
 
-Both sums run over a box, which is a product of intervals: they are taken along one axis
-after another.
-
 **Residuals.** None. Only the shape and dtype of $x$ are remembered.
 """
 
@@ -24,7 +21,8 @@ import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
 from funcnn._numerics import Like, upcast
-from funcnn._windows import pool_windows, put_taps, take_taps, window_size
+from funcnn._pooling import spread, window_sums
+from funcnn._windows import pool_windows, window_size
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
@@ -51,18 +49,13 @@ def avg_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
 def avg_pool_fwd(x, window, stride, padding):
     (x,) = float_arrays("avg_pool", x=x)
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
-    y = upcast(x)
-    for axis in reversed(range(len(w.size))):
-        total, *taps = take_taps(y, w.along(axis))
-        y = sum(taps, start=total)
-    return (y / window_size(w)).astype(x.dtype), Like.of(x)
+    y = window_sums(upcast(x), w) / window_size(w)
+    return y.astype(x.dtype), Like.of(x)
 
 
 def avg_pool_bwd(window, stride, padding, x, dy):
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
-    dx = upcast(dy) / window_size(w)
-    for axis in range(len(w.size)):
-        dx = put_taps([dx] * w.kernel[axis], w.along(axis))
+    dx = spread(upcast(dy) / window_size(w), w)
     return (dx.astype(x.dtype),)
 
 

@@ -35,7 +35,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, number
-from funcnn._numerics import cast_like, rows, upcast
+from funcnn._norms import pullback
+from funcnn._numerics import cast_like, upcast
 
 mean = partial(jnp.mean, axis=-1, keepdims=True)
 
@@ -83,11 +84,12 @@ def layer_norm_bwd(eps, residuals, dy):
     del eps  # it acts through r
     x, scale, offset, mu, rest, r = residuals
     xf, dyf = upcast(x), upcast(dy)
-    xhat = ((xf - mu) - rest) * r
-    g = scale.astype(xf.dtype) * dyf
-    dx = r * (g - mean(g) - xhat * mean(xhat * g))
-    dscale, doffset = (dyf * xhat).sum(rows(x)), dyf.sum(rows(x))
-    return cast_like((dx, dscale, doffset), (x, scale, offset))
+
+    def normalized(x, mu, rest, r):
+        return ((x - mu) - rest) * r
+
+    found = pullback(normalized, True, xf, dyf, scale.astype(xf.dtype), mu, rest, r)
+    return cast_like(found, (x, scale, offset))
 
 
 layer_norm.defvjp(layer_norm_fwd, layer_norm_bwd)

@@ -30,7 +30,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, number
-from funcnn._numerics import cast_like, rows, upcast
+from funcnn._norms import pullback
+from funcnn._numerics import cast_like, upcast
 
 mean = partial(jnp.mean, axis=-1, keepdims=True)
 
@@ -71,11 +72,13 @@ def rms_norm_fwd(x, scale, eps):
 def rms_norm_bwd(eps, residuals, dy):
     del eps  # it acts through r
     x, scale, r = residuals
-    dyf = upcast(dy)
-    xhat = upcast(x) * r
-    g = scale.astype(dyf.dtype) * dyf
-    dx = r * (g - xhat * mean(xhat * g))
-    return cast_like((dx, (dyf * xhat).sum(rows(x))), (x, scale))
+    xf, dyf = upcast(x), upcast(dy)
+
+    def normalized(x, r):
+        return x * r
+
+    found = pullback(normalized, False, xf, dyf, scale.astype(xf.dtype), r)
+    return cast_like(found, (x, scale))
 
 
 rms_norm.defvjp(rms_norm_fwd, rms_norm_bwd)
