@@ -19,6 +19,7 @@ from funcnn._windows import Windows
 
 CONVOLVE = {
     "platform": _platform.convolve,
+    "groups": _platform.convolve_groups,
     "product": _products.convolve,
     "patches": _products.convolve_patches,
     "shifts": _shifts.convolve,

@@ -10,6 +10,7 @@ from funcnn._windows import Windows
 
 CACHE = 2**21  # bytes that sums may take to stay close to the core
 FEW = 9  # taps
+MOST = 8  # groups with a convolution each, all to be compiled
 
 
 def convolve(x, weight, w: Windows, groups) -> str:
@@ -19,11 +20,11 @@ def convolve(x, weight, w: Windows, groups) -> str:
         # 14 to 50 times; few taps fit the cache with their image
         return "shifts by image" if taps <= FEW else "shifts"
     if groups > 1:
-        return "platform"
+        return "groups" if groups <= MOST else "platform"  # 1.1 to 3 times
     if taps == 1 and math.prod(w.stride) == 1:
         return "product"  # 1.1 to 2.3 times
-    if len(w.size) == 3:
-        return "patches"  # 2.3 times
+    if len(w.size) == 3 and 4 * taps * weight[-2] * math.prod(w.out) <= 4 * CACHE:
+        return "patches"  # 2.3 times; half, if an image's patches are twice as many
     return "platform"
 
 

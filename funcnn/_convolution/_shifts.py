@@ -67,28 +67,27 @@ def filter_gradient_by_row(x, dy, w: Windows, groups):
             (1, *w.dilation), (1, *w.out),
         )  # fmt: skip
     x, w = padded(x, w)
-    row_of = w._replace(
-        size=w.size[1:], kernel=w.kernel[1:], stride=w.stride[1:],
-        padding=w.padding[1:], dilation=w.dilation[1:], out=w.out[1:],
-    )  # fmt: skip
+    kernel, stride, dilation = w.kernel[0], w.stride[0], w.dilation[0]
+    row_of = _without_first_axis(w)
 
     def image(totals, image):
         x, dy = image
 
         def row(totals, row):
             dy, i = row
-            found = []
-            for k in range(w.kernel[0]):
-                at = i * w.stride[0] + k * w.dilation[0]
-                taps = take_taps(jax.lax.dynamic_slice_in_dim(x, at, 1), row_of)
-                found += [tap[0] * dy for tap in taps]
-            return [t + f for t, f in zip(totals, found, strict=True)], None
+            # the rows that this one reads, as if they were a batch
+            read = dilation * (kernel - 1) + 1
+            near = jax.lax.dynamic_slice_in_dim(x, i * stride, read)[::dilation]
+            taps = take_taps(near, row_of)
+            return [t + tap * dy for t, tap in zip(totals, taps, strict=True)], None
 
         return jax.lax.scan(row, totals, (dy, jnp.arange(w.out[0])))[0], None
 
-    start = [empty_sum(dy.shape[2:], x, dy)] * math.prod(w.kernel)
+    start = [empty_sum((kernel, *dy.shape[2:]), x, dy)] * math.prod(row_of.kernel)
     totals = jax.lax.scan(image, start, (x, dy))[0]
-    return _over_positions(totals).reshape(shape)
+    stacked = jnp.stack(totals)  # (taps of a row, rows, positions, channels)
+    found = stacked.sum(tuple(range(2, stacked.ndim - 1)))
+    return jnp.swapaxes(found, 0, 1).reshape(shape)
 
 
 def _by_channel(x, weight, groups):
@@ -125,6 +124,10 @@ def _paired(x, dy, w, groups):
     c, o = x.shape[-1], dy.shape[-1]
     x = jnp.repeat(x, o // groups, -1) if o > groups else x
     return x.astype(common), dy.astype(common), (*w.kernel, c // groups, o)
+
+
+def _without_first_axis(w):
+    return Windows(*(field[1:] for field in w))
 
 
 def _over_positions(totals):
