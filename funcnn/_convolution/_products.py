@@ -49,7 +49,9 @@ def input_gradient_columns(dy, weight, w: Windows, groups):
 
 def filter_gradient(x, dy, w: Windows, groups):
     """One product: a kernel of one tap."""
-    return _outer(_only_tap(x, w), dy, groups).reshape(*w.kernel, -1, dy.shape[-1])
+    return _outer(_only_tap(x, w), dy, groups).reshape(
+        *w.kernel, x.shape[-1] // groups, dy.shape[-1]
+    )
 
 
 def filter_gradient_taps(x, dy, w: Windows, groups):
@@ -78,37 +80,49 @@ def _only_tap(x, w):
 
 def _patches(x, w, groups):
     """The windows as vectors, `(N, *out, groups * taps * C // groups)`."""
-    taps = [t.reshape(*t.shape[:-1], groups, -1) for t in take_taps(x, w)]
-    patches = jnp.concatenate(taps, -1)
-    return patches.reshape(*patches.shape[:-2], -1)
+    taps = [_grouped(tap, groups) for tap in take_taps(x, w)]
+    return _flat(jnp.concatenate(taps, -1))
 
 
 def _matrix(weight):
     """The kernel as a matrix that takes a window to an output."""
-    return weight.reshape(-1, weight.shape[-1])
+    return weight.reshape(math.prod(weight.shape[:-1]), weight.shape[-1])
 
 
 def _product(x, matrix, groups):
     """`x @ matrix` for each group: `x` has the groups in front of its other channels."""
-    dtype = accumulator(promote(x, matrix))
+    x, matrix = _widened(x, matrix)
     if groups == 1:
-        return contract(x, matrix, (x.ndim - 1,), (0,), dtype)
-    x = x.reshape(*x.shape[:-1], groups, -1)
-    matrix = matrix.reshape(matrix.shape[0], groups, -1)
-    group = (x.ndim - 2,), (1,)
-    y = contract(x, matrix, (x.ndim - 1,), (0,), dtype, batch=group)
-    y = jnp.moveaxis(y, 0, -2)
-    return y.reshape(*y.shape[:-2], -1)
+        return contract(x, matrix, (x.ndim - 1,), (0,))
+    x, matrix = _grouped(x, groups), _grouped(matrix, groups)
+    y = contract(x, matrix, (x.ndim - 1,), (0,), batch=((x.ndim - 2,), (1,)))
+    return _flat(jnp.moveaxis(y, 0, -2))
 
 
 def _outer(x, dy, groups):
     """`x.T @ dy` for each group, `(C // groups, O)`."""
-    dtype, over = accumulator(promote(x, dy)), rows(x)
+    (x, dy), over = _widened(x, dy), rows(x)
     if groups == 1:
         # turned, as the widest axis of the result is then its last
-        return contract(dy, x, over, over, dtype).T
-    x = x.reshape(*x.shape[:-1], groups, -1)
-    dy = dy.reshape(*dy.shape[:-1], groups, -1)
-    group = (x.ndim - 2,)
-    found = contract(x, dy, over, over, dtype, batch=(group, group))
-    return jnp.moveaxis(found, 0, 1).reshape(found.shape[1], -1)
+        return contract(dy, x, over, over).T
+    group = (x.ndim - 1,)
+    found = contract(
+        _grouped(x, groups), _grouped(dy, groups), over, over, batch=(group, group)
+    )
+    return _flat(jnp.moveaxis(found, 0, 1))
+
+
+def _widened(*arrays):
+    """XLA:CPU has no products of bfloat16 for some shapes."""
+    common = accumulator(promote(*arrays))
+    return [a.astype(common) for a in arrays]
+
+
+def _grouped(x, groups):
+    """Channels as `(groups, channels of a group)`."""
+    return x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+
+
+def _flat(x):
+    """The groups' channels behind each other."""
+    return x.reshape(*x.shape[:-2], x.shape[-2] * x.shape[-1])

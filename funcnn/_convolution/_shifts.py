@@ -99,12 +99,14 @@ def _by_channel(x, weight, groups):
         rows = weight.reshape(taps, o)
         x = jnp.repeat(x, o // groups, -1) if o > groups else x
     else:  # one output a group
-        rows = jnp.swapaxes(weight.reshape(taps, inputs, o), 1, 2).reshape(taps, -1)
+        rows = jnp.swapaxes(weight.reshape(taps, inputs, o), 1, 2).reshape(taps, o * inputs)
     return x.astype(common), rows.astype(common), inputs
 
 
 def _sum_groups(y, inputs):
-    return y if inputs == 1 else y.reshape(*y.shape[:-1], -1, inputs).sum(-1)
+    if inputs == 1:
+        return y
+    return y.reshape(*y.shape[:-1], y.shape[-1] // inputs, inputs).sum(-1)
 
 
 def _shifted_sum(x, w, weight):

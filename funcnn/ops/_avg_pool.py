@@ -11,6 +11,10 @@ shares to the elements of its window:
 
 $$\bar x[n, p, c] = \frac 1K \sum_{(i, k):\ s i + k - l = p} \bar y[n, i, c].$$
 
+**Speed.** Windows that tile the image are sums over axes, and their shares repetitions.
+Those that overlap are summed from shifted images on a CPU, and shares by shifting $\bar y$,
+with zeros between its elements, along one axis after another.
+
 **Residuals.** None. Only the shape and dtype of $x$ are remembered.
 """
 

@@ -23,6 +23,11 @@ $k \to K - 1 - k$: this is a convolution of $\bar y$ with dilation $d$, stride 1
 swapped within each group, and the padding $d(K-1) - l$ on the low side.
 $\bar b = \sum_{n,i} \bar y[n, i]$.
 
+**Speed.** On a CPU these sums are taken in an order chosen from the shapes, where the
+compiler's own convolution is slow: as matrix products, as shifted images if depthwise, an
+image, a row of it, or a phase of the stride at a time. `funcnn/_convolution` has them;
+other platforms run their own convolution.
+
 **Residuals.** $x$ and $w$: both are inputs, so nothing new is stored; $b$ for its dtype.
 """
 

@@ -26,7 +26,6 @@ import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
 from funcnn._numerics import Like, upcast
-from funcnn._pooling import window_maxima
 from funcnn._windows import pool_windows, put_taps, take_taps
 
 
@@ -48,11 +47,12 @@ def max_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
         TypeError: if `x` is not floating-point or a number not an integer.
         ValueError: if the shape of `x` and the windows do not fit.
     """
-    return window_maxima(*_checked(x, window, stride, padding))
+    return max_pool_fwd(x, window, stride, padding)[0]
 
 
 def max_pool_fwd(x, window, stride, padding):
-    x, w = _checked(x, window, stride, padding)
+    (x,) = float_arrays("max_pool", x=x)
+    w = pool_windows("max_pool", x.shape, window, stride, padding)
     y, winners = x, []
     for axis in reversed(range(len(w.size))):
         y, winner = first_largest(take_taps(y, w.along(axis), fill=-jnp.inf))
@@ -68,11 +68,6 @@ def max_pool_bwd(window, stride, padding, residuals, dy):
         taps = [jnp.where(winner == k, dx, 0) for k in range(w.kernel[axis])]
         dx = put_taps(taps, w.along(axis))
     return (dx.astype(x.dtype),)
-
-
-def _checked(x, window, stride, padding):
-    (x,) = float_arrays("max_pool", x=x)
-    return x, pool_windows("max_pool", x.shape, window, stride, padding)
 
 
 def first_largest(taps):
