@@ -55,10 +55,7 @@ def input_gradient(dy, weight, w: Windows, groups=1):
     """
     name = _choice.input_gradient(dy.shape, weight.shape, w, groups)
     if name == "turned":
-        other = transposed(w)
-        weight = turned(weight, groups)
-        name = _choice.convolve(dy.shape, weight.shape, other, groups)
-        return _on_cpu(CONVOLVE[name], _platform.convolve, other, groups, dy, weight)
+        return convolve(dy, turned(weight, groups), transposed(w), groups)
     return _on_cpu(INPUT_GRADIENT[name], _platform.input_gradient, w, groups, dy, weight)
 
 

@@ -6,6 +6,7 @@ platform's own, on two cores with JAX 0.10 and 0.12; `python -m benchmarks` meas
 
 import math
 
+from funcnn._convolution._platform import BLOCK
 from funcnn._windows import Windows
 
 CACHE = 2**21  # bytes that sums may take to stay close to the core
@@ -16,7 +17,7 @@ MOST = 8  # groups with a convolution each, all to be compiled
 def convolve(x, weight, w: Windows, groups) -> str:
     """The formulation of the sum over taps, for arrays of these shapes."""
     taps = math.prod(w.kernel)
-    if groups > 1 and (weight[-2] == 1 or weight[-1] == groups):
+    if _depthwise(weight, groups):
         # 14 to 50 times; few taps fit the cache with their image
         return "shifts by image" if taps <= FEW else "shifts"
     if groups > 1:
@@ -30,11 +31,11 @@ def convolve(x, weight, w: Windows, groups) -> str:
 
 def input_gradient(dy, weight, w: Windows, groups) -> str:
     """The formulation of the transpose in the input, for arrays of these shapes."""
-    depthwise = groups > 1 and (weight[-2] == 1 or weight[-1] == groups)
     if math.prod(w.stride) == 1:
         few = groups == 1 and weight[-2] <= 4 and math.prod(w.kernel) > 1
         return "columns" if few else "turned"  # 1.3 to 4.5 times
-    if depthwise or len(w.size) == 3 or (groups == 1 and math.prod(w.kernel) == 1):
+    one_tap = groups == 1 and math.prod(w.kernel) == 1
+    if _depthwise(weight, groups) or len(w.size) == 3 or one_tap:
         return "phases"
     return "platform"
 
@@ -54,5 +55,12 @@ def filter_gradient(x, dy, w: Windows, groups) -> str:
         return "patches"  # 3.8 to 4.5 times
     if w.stride == w.kernel:
         return "patches"  # 2 times
-    many = isinstance(x[0], int) and x[0] > 32  # a batch to be exported may have any size
+    many = (
+        isinstance(x[0], int) and x[0] > BLOCK
+    )  # a batch to be exported may have any size
     return "blocks" if many else "platform"  # 1.15 to 5 times
+
+
+def _depthwise(weight, groups):
+    """Whether each group has one input or one output."""
+    return groups > 1 and (weight[-2] == 1 or weight[-1] == groups)
