@@ -12,6 +12,10 @@ order: `_platform` (the compiler's own convolution), `_products`, `_shifts` and 
 On a CPU `_choice` picks one from the static shapes; GPUs and TPUs have the platform's own.
 """
 
+import functools
+
+import jax
+
 from funcnn._convolution import _choice, _phases, _platform, _products, _shifts
 from funcnn._convolution._geometry import transposed, turned
 from funcnn._numerics import on_cpu
@@ -65,6 +69,7 @@ def filter_gradient(x, dy, w: Windows, groups=1):
     return _on_cpu(chosen, _platform.filter_gradient, w, groups, x, dy)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), inline=True)
 def _on_cpu(chosen, platform, w, groups, *arrays):
     """Run the formulation that is `chosen` on a CPU, the platform's own elsewhere."""
     if chosen is platform:

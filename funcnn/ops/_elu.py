@@ -70,8 +70,8 @@ def elu_cases(rng):
     return {
         "matrix": (rng.standard_normal((3, 4)),),
         "alpha": (rng.standard_normal((3, 4)), 2.5),
-        "kink": (rng.integers(-1, 2, (3, 4)).astype(float), 0.5),
-        "large": (30 * rng.standard_normal((3, 4)), 1.5),
+        "kink": (rng.integers(-1, 2, (3, 4)).astype(float), 2.5),
+        "large": (30 * rng.standard_normal((3, 4)), 2.5),
         "limits": (jnp.array([-jnp.inf, -1e4, 1e4, jnp.inf]),),
         "empty": (rng.standard_normal((0, 4)),),
     }

@@ -94,6 +94,6 @@ def gelu_cases(rng):
         "exact": (rng.standard_normal((3, 4)), False),
         "tanh, large": (10 * rng.standard_normal((3, 4)),),
         "exact, large": (10 * rng.standard_normal((3, 4)), False),
-        "at 0": (jnp.zeros(3), False),
+        "at 0": (jnp.zeros((3, 4)), False),
         "empty": (rng.standard_normal((0, 4)),),
     }

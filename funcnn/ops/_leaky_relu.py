@@ -64,7 +64,7 @@ def leaky_relu_cases(rng):
         "matrix": (rng.standard_normal((3, 4)),),
         "steep": (rng.standard_normal((3, 4)), 2.5),
         "negative slope": (rng.standard_normal((3, 4)), -0.5),
-        "kink": (rng.integers(-1, 2, (3, 4)).astype(float), 0.3),
+        "kink": (rng.integers(-1, 2, (3, 4)).astype(float), 2.5),
         "limits": (jnp.array([-jnp.inf, -1e300, 1e300, jnp.inf]), 0.3),
         "empty": (rng.standard_normal((0, 4)),),
     }

@@ -57,7 +57,7 @@ def silu_cases(rng):
     return {
         "matrix": (rng.standard_normal((3, 4)),),
         "large": (20 * rng.standard_normal((3, 4)),),
-        "at 0": (jnp.zeros(3),),
+        "at 0": (jnp.zeros((3, 4)),),
         "scalar": (rng.standard_normal(()),),
         "empty": (rng.standard_normal((0, 4)),),
     }

@@ -66,43 +66,37 @@ class Programs:
 
     def mine(self, wanted, inputs):
         """The function by itself, differentiated, and under each transformation."""
-        return self._run("mine", some(self._mine(), wanted), inputs)
+        return self._all({"mine": some(self._mine(), wanted)}, inputs)["mine"]
 
     def theirs(self, wanted, inputs):
         """The reference on the same inputs."""
-        return self._run("theirs", some(self._plain(self.reference, True), wanted), inputs)
+        pieces = some(self._plain(self.reference, True), wanted)
+        return self._all({"theirs": pieces}, inputs)["theirs"]
 
     def both(self, wanted, inputs, count):
-        """`mine` and `theirs` in one program, which has their common parts once.
+        """`mine` and, with its first `count` points, `theirs` in one program.
 
-        The reference's `fwd2` is read off its `rev2`, where that is finite: a Hessian is
-        symmetric.
+        Of the reference `rev2` and `fwd2` are read off its value and pullback pushed
+        forward, where that is finite: a Hessian is symmetric, and a pullback's derivative
+        in the cotangent is the derivative of the value.
         """
         mine = some(self._mine(), wanted)
         theirs = some(self._plain(self.reference, True), wanted)
-        pushed = theirs.pop("fwd2", None) if "rev2" in theirs else None
-
-        def first(g):
-            """The reference needs no points but the first ones."""
-            return lambda leaves, held, dys, scales, along: g(
-                leaves, held, [dy[:count] for dy in dys], scales[:count], along
-            )
-
-        pieces = {f"mine {k}": g for k, g in mine.items()}
-        pieces |= {f"theirs {k}": first(g) for k, g in theirs.items()}
-        found = self._run("both", pieces, inputs)
-        ours, reference = (
-            {k: found[f"{whose} {k}"] for k in own}
-            for whose, own in (("mine", mine), ("theirs", theirs))
-        )
-        if pushed:
-            twice = reference["rev2"]
-            if not isinstance(twice, Exception):
-                twice = twice[: len(inputs[0])]
+        second = {k: theirs.pop(k) for k in ("rev2", "fwd2") if k in theirs}
+        if second:
+            theirs["pushed"] = self._pushed
+        found = self._all({"mine": mine, "theirs": theirs}, inputs)
+        reference = found["theirs"]
+        if not isinstance(reference["vjp"], Exception):
+            reference["vjp"] = [ct[:count] for ct in reference["vjp"]]
+        if second:
+            twice = reference.pop("pushed")
             if isinstance(twice, Exception) or not all(np.isfinite(a).all() for a in twice):
-                twice = self._run("theirs", {"fwd2": first(pushed)}, inputs)["fwd2"]
-            reference["fwd2"] = twice
-        return ours, reference
+                reference |= self._run("theirs", second, inputs)
+            else:
+                both = {"rev2": twice, "fwd2": twice[: len(inputs[0])]}
+                reference |= {k: both[k] for k in second}
+        return found["mine"], reference
 
     def moves(self, leaves, held, dys, block, weights, rows, steps):
         """How far the sum of `dy * y` moves, by `steps` along the directions `rows`.
@@ -173,12 +167,8 @@ class Programs:
                 s, dy = point
                 return first(scaled(leaves, s), held, dy)
 
-            if len(scales) > POSITIVE:  # no difference can tell what infinities do
-                values = zip(dys, f(leaves, held), strict=True)
-                dys = [
-                    dy.at[POSITIVE].set(jnp.where(jnp.isfinite(y), dy[POSITIVE], 0))
-                    for dy, y in values
-                ]
+            if len(scales) == 1:
+                return [ct[None] for ct in at((scales[0], [dy[0] for dy in dys]))]
             return jax.lax.map(at, (scales, dys))
 
         def reverse(leaves, held, dys, scales, along):
@@ -251,6 +241,16 @@ class Programs:
         several = {"vmap": vmap, "alone": alone, "scan": scan}
         return plain | several | ({"batch": batch} if dys_alone else {})
 
+    def _pushed(self, leaves, held, dys, scales, along):
+        """How the reference's cotangents change along a direction, then its values."""
+
+        def once(leaves):
+            ys, back = jax.vjp(lambda *a: self.reference(a, held), *leaves)
+            return list(back([dy[0] for dy in dys])), list(ys)
+
+        cts, ys = jax.jvp(once, (leaves,), (along,))[1]
+        return [*cts, *ys]
+
     def _moves(self, leaves, held, dys, block, weights, rows, steps):
         flat, unravel = ravel_pytree(leaves)
 
@@ -276,6 +276,29 @@ class Programs:
             self._compiled[key] = self._jit(f)
         return self._compiled[key]
 
+    def _all(self, families, inputs):
+        """What the pieces of each family return, the pullbacks' at all points.
+
+        Those have a program of their own, called once a point: a loop over the points would
+        take longer to compile than all calls take to run.
+        """
+        pieces = {(whose, k): g for whose, own in families.items() for k, g in own.items()}
+        pullbacks = {key: pieces.pop(key) for key in list(pieces) if key[1] == "vjp"}
+        found = self._run(tuple(families), pieces, inputs)
+        leaves, held, dys, scales, along = inputs
+        dys = finite(dys, found[next(iter(families)), "value"])
+        at_points: list[dict] = []
+        for k in range(len(scales)):
+            one = leaves, held, [dy[k : k + 1] for dy in dys], scales[k : k + 1], along
+            at_points.append(self._run("vjp", pullbacks, one))
+        for key in pullbacks:
+            cts = [at_point[key] for at_point in at_points]
+            errors = [ct for ct in cts if isinstance(ct, Exception)]
+            found[key] = (
+                errors[0] if errors else [np.concatenate(c) for c in zip(*cts, strict=True)]
+            )
+        return {w: {k: found[w, k] for k in own} for w, own in families.items()}
+
     def _run(self, title, pieces, inputs):
         """Run all pieces as one program; if that fails, each alone, to see which."""
 
@@ -297,6 +320,19 @@ class Programs:
 def some(pieces, wanted):
     """The pieces that are wanted, None for all."""
     return {k: g for k, g in pieces.items() if not wanted or k in wanted}
+
+
+def finite(dys, values):
+    """Cotangents that ask for nothing, where differences judge, of infinite values.
+
+    No difference can tell what infinities do.
+    """
+    if isinstance(values, Exception) or len(dys[0]) <= POSITIVE:
+        return dys
+    dys = [np.array(dy) for dy in dys]
+    for dy, y in zip(dys, values, strict=True):
+        dy[POSITIVE] = np.where(np.isfinite(y), dy[POSITIVE], 0)
+    return dys
 
 
 def scaled(leaves, factors):

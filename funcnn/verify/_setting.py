@@ -14,7 +14,7 @@ from funcnn.verify._differences import (
     remainder,
     slopes,
 )
-from funcnn.verify._programs import LARGE, Programs
+from funcnn.verify._programs import LARGE, Programs, finite
 from funcnn.verify._rounding import coarsest
 from funcnn.verify._subject import Split, cotangents, pullback, stream
 
@@ -151,7 +151,10 @@ class Setting:
         """The lowest and the highest numbers that rounding alone may lead to."""
         with jax.enable_x64(True):
             eps = self.eps if eps is None else eps
-            bounds = self.programs.spread(whose, key, self._inputs(whose), eps, self.seed)
+            leaves, held, dys, *rest = self._inputs(whose)
+            dys = finite(dys, getattr(self, whose)["value"])
+            inputs = leaves, held, dys, *rest
+            bounds = self.programs.spread(whose, key, inputs, eps, self.seed)
             return [[np.asarray(a, np.float64) for a in bound] for bound in bounds]
 
     def slopes(self, cts, dys, chosen: Directions | None = None, limit=None):
