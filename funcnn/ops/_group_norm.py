@@ -106,10 +106,14 @@ def group_norm_bwd(groups, eps, residuals, dy):
     del eps  # it acts through r
     x, scale, offset, mu, rest, r = residuals
     each = partial(of_channels, count=x.shape[-1])
-    centred, dyf = (upcast(x) - each(mu)) - each(rest), upcast(dy)
+    dyf = upcast(dy)
     gamma = scale.astype(dyf.dtype)
     size = math.prod(x.shape[1:-1])
-    s, t = positions(dyf), positions(dyf * centred) * each(r)
+    s = positions(dyf)
+    # XLA:CPU computes whatever it can as soon as it can: without `s` in it, which changes
+    # nothing, `centred` would be there from the forward pass on, as large as x
+    centred = (upcast(x) - (each(mu) + 0 * s)) - each(rest)
+    t = positions(dyf * centred) * each(r)
     mean_g = group_mean(gamma * s, groups, size)
     mean_xg = group_mean(gamma * t, groups, size)
     dx = each(r) * (gamma * dyf - each(mean_g) - centred * each(r * mean_xg))
