@@ -40,7 +40,6 @@ FILTER_GRADIENT = {
     "product": _products.filter_gradient,
     "patches": _products.filter_gradient_patches,
     "taps": _products.filter_gradient_taps,
-    "shifts by image": _shifts.filter_gradient_by_image,
     "shifts by row": _shifts.filter_gradient_by_row,
 }
 

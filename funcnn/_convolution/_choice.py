@@ -9,7 +9,7 @@ import math
 from funcnn._convolution._platform import BLOCK
 from funcnn._windows import Windows
 
-CACHE = 2**21  # bytes that sums may take to stay close to the core
+PATCHES = 2**23  # bytes that those of an image may take
 FEW = 9  # taps
 MOST = 8  # groups with a convolution each, all to be compiled
 
@@ -24,7 +24,7 @@ def convolve(x, weight, w: Windows, groups) -> str:
         return "groups" if groups <= MOST else "platform"  # 1.1 to 3 times
     if taps == 1 and math.prod(w.stride) == 1:
         return "product"  # 1.1 to 2.3 times
-    if len(w.size) == 3 and 4 * taps * weight[-2] * math.prod(w.out) <= 4 * CACHE:
+    if len(w.size) == 3 and 4 * taps * weight[-2] * math.prod(w.out) <= PATCHES:
         return "patches"  # 2.3 times; half, if an image's patches are twice as many
     return "platform"
 
@@ -44,9 +44,7 @@ def filter_gradient(x, dy, w: Windows, groups) -> str:
     """The formulation of the transpose in the kernel, for arrays of these shapes."""
     taps = math.prod(w.kernel)
     if groups > 1 and x[-1] == groups:
-        # 10 to 50 times
-        sums = 4 * taps * math.prod(w.out) * dy[-1]
-        return "shifts by image" if sums <= CACHE else "shifts by row"
+        return "shifts by row"  # 10 to 50 times
     if groups > 1:
         return "patches"
     if taps == 1:

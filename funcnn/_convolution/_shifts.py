@@ -42,23 +42,11 @@ def convolve_by_image(x, weight, w: Windows, groups):
     return _sum_groups(jax.lax.scan(image, None, x)[1], inputs)
 
 
-def filter_gradient_by_image(x, dy, w: Windows, groups):
-    """Add the products up over images, one sum a tap, then over positions."""
-    x, dy, shape = _paired(x, dy, w, groups)
-    x, w = padded(x, w)
-
-    def image(totals, image):
-        x, dy = image
-        taps = take_taps(x[None], w)
-        return [t + tap[0] * dy for t, tap in zip(totals, taps, strict=True)], None
-
-    start = [empty_sum(dy.shape[1:], x, dy)] * math.prod(w.kernel)
-    totals = jax.lax.scan(image, start, (x, dy))[0]
-    return _over_positions(totals).reshape(shape)
-
-
 def filter_gradient_by_row(x, dy, w: Windows, groups):
-    """Add them up over rows of all images: the sums are shorter and stay in the cache."""
+    """Add the products up over rows of all images, one sum a tap, then over positions.
+
+    Sums as long as a row stay in the cache, where those as large as an image would not.
+    """
     x, dy, shape = _paired(x, dy, w, groups)
     if len(w.size) == 1:  # an image of one row
         x, dy = x[:, None], dy[:, None]
@@ -130,8 +118,3 @@ def _paired(x, dy, w, groups):
 
 def _without_first_axis(w):
     return Windows(*(field[1:] for field in w))
-
-
-def _over_positions(totals):
-    stacked = jnp.stack(totals)
-    return stacked.sum(tuple(range(1, stacked.ndim - 1)))

@@ -24,10 +24,12 @@ $\langle \hat x \odot g \rangle$ are the sums of $\gamma s$ and $\gamma t$ over 
 channels, divided by its size. So the images are read twice, and no large array has an axis
 of groups.
 
-The rounded $\mu$ leaves a rest $\langle x - \mu \rangle$ that is not quite 0; it is taken
-off too, or a constant group far from 0 would come out as rounding error times $r$.
+Rounded into one number, $\mu$ would leave a rest $\langle x - \mu \rangle$ that is not
+quite 0, and a constant group far from 0 would come out as rounding error times $r$. We take
+off two: the mean $m$ of an image's first row, which is somewhere near, then the rest
+$\langle x - m \rangle = \mu - m$.
 
-**Residuals.** $x, \gamma$, both inputs, $\mu$, the rest and $r$, three numbers a group and
+**Residuals.** $x, \gamma$, both inputs, $m$, the rest and $r$, three numbers a group and
 image, and $\beta$ for its dtype. We recompute $\hat x$.
 
 **Hard points.** A constant group has variance 0 and $r = \epsilon^{-1/2}$: it maps to
@@ -87,24 +89,23 @@ def group_norm_fwd(x, scale, offset, groups, eps):
             f"{x.shape}; got scale {scale.shape} and offset {offset.shape}."
         )
     xf = upcast(x)
-    size = math.prod(x.shape[1:-1])
 
     def mean(a):
-        return group_mean(positions(a), groups, size)
+        return group_mean(positions(a), groups, math.prod(a.shape[1:-1]))
 
     each = partial(of_channels, count=channels)
-    mu = mean(xf)
-    rest = mean(xf - each(mu))
-    centred = (xf - each(mu)) - each(rest)
+    near = mean(xf[:, :1])
+    rest = mean(xf - each(near))
+    centred = (xf - each(near)) - each(rest)
     r = jax.lax.rsqrt(mean(centred**2) + eps)
     gamma, beta = (upcast(a).astype(xf.dtype) for a in (scale, offset))
     y = centred * (each(r) * gamma) + beta
-    return y.astype(x.dtype), (x, scale, offset, mu, rest, r)
+    return y.astype(x.dtype), (x, scale, offset, near, rest, r)
 
 
 def group_norm_bwd(groups, eps, residuals, dy):
     del eps  # it acts through r
-    x, scale, offset, mu, rest, r = residuals
+    x, scale, offset, near, rest, r = residuals
     each = partial(of_channels, count=x.shape[-1])
     dyf = upcast(dy)
     gamma = scale.astype(dyf.dtype)
@@ -112,7 +113,7 @@ def group_norm_bwd(groups, eps, residuals, dy):
     s = positions(dyf)
     # XLA:CPU computes whatever it can as soon as it can: without `s` in it, which changes
     # nothing, `centred` would be there from the forward pass on, as large as x
-    centred = (upcast(x) - (each(mu) + 0 * s)) - each(rest)
+    centred = (upcast(x) - (each(near) + 0 * s)) - each(rest)
     t = positions(dyf * centred) * each(r)
     mean_g = group_mean(gamma * s, groups, size)
     mean_xg = group_mean(gamma * t, groups, size)

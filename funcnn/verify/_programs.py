@@ -286,9 +286,9 @@ class Programs:
         pullbacks = {key: pieces.pop(key) for key in list(pieces) if key[1] == "vjp"}
         found = self._run(tuple(families), pieces, inputs)
         leaves, held, dys, scales, along = inputs
-        dys = finite(dys, found[next(iter(families)), "value"])
+        dys = finite(dys, found.get((next(iter(families)), "value")))
         at_points: list[dict] = []
-        for k in range(len(scales)):
+        for k in range(len(scales) if pullbacks else 0):
             one = leaves, held, [dy[k : k + 1] for dy in dys], scales[k : k + 1], along
             at_points.append(self._run("vjp", pullbacks, one))
         for key in pullbacks:
@@ -327,7 +327,9 @@ def finite(dys, values):
 
     No difference can tell what infinities do.
     """
-    if isinstance(values, Exception) or len(dys[0]) <= POSITIVE:
+    if values is None or isinstance(values, Exception):
+        return dys
+    if not dys or len(dys[0]) <= POSITIVE:
         return dys
     dys = [np.array(dy) for dy in dys]
     for dy, y in zip(dys, values, strict=True):
