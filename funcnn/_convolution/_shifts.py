@@ -8,8 +8,8 @@ $$y[n, i, c] = \sum_k x[n,\ s i + d k - l,\ c]\; w[k, c], \qquad
 
 The first is a sum of $K$ shifted images, each times a row of $w$. In the second the sum is
 over everything but channels, the last axis. Summed outright, it would read one channel's
-numbers a whole image apart; added up over images, or rows of them, first, all arithmetic is
-along the last axes, and only what is left is summed over positions.
+numbers a whole image apart; added up over rows of images first, all arithmetic is along the
+last axes, and only what is left is summed over positions.
 
 With several outputs a channel the input is repeated for them, and its cotangent summed.
 """
