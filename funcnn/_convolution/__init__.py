@@ -70,7 +70,10 @@ def filter_gradient(x, dy, w: Windows, groups=1):
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3), inline=True)
 def _on_cpu(chosen, platform, w, groups, *arrays):
-    """Run the formulation that is `chosen` on a CPU, the platform's own elsewhere."""
+    """Run the formulation that is `chosen` on a CPU, the platform's own elsewhere.
+
+    Both are traced once for all convolutions of the same shapes.
+    """
     if chosen is platform:
         return platform(*arrays, w, groups)
 
