@@ -213,7 +213,7 @@ def test_the_table_of_ops():
     assert max(map(len, lines)) <= 80
     assert [line.split()[0] for line in lines[1:5]] == names
     assert lines[1].split() == ["dropout", "8", "0", "12", "12", "0.67"]
-    assert lines[2].split() == ["max_pool", "216", "216", "432", "432", "0.50"]
+    assert lines[2].split() == ["max_pool", "360", "360", "720", "720", "0.50"]
     assert "| dropout | 8 | 0 | 12 | 12 | 0.67 |" in table.markdown().splitlines()
     with pytest.raises(ValueError, match="There is no op 'none'; the ops are avg_pool"):
         cost_table(["none"])

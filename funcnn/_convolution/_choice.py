@@ -53,9 +53,8 @@ def filter_gradient(x, dy, w: Windows, groups) -> str:
         return "patches"  # 3.8 to 4.5 times
     if w.stride == w.kernel:
         return "patches"  # 2 times
-    many = (
-        isinstance(x[0], int) and x[0] > BLOCK
-    )  # a batch to be exported may have any size
+    # a batch to be exported may have any size
+    many = isinstance(x[0], int) and x[0] > BLOCK
     return "blocks" if many else "platform"  # 1.15 to 5 times
 
 

@@ -154,16 +154,16 @@ def group_norm_cases(rng):
     """Arguments on which every claim is tested."""
     normal = rng.standard_normal
     image, gamma, beta = normal((2, 3, 2, 4)), normal(4), normal(4)
-    constant = normal((2, 1, 1, 4)).repeat(3, 1).repeat(2, 2)
+    constant = normal((2, 1, 1, 1)).repeat(3, 1).repeat(4, 3)
     return {
         "two groups": (image, gamma, beta, 2),
         "one group": (image, gamma, beta, 1),
-        "a group a channel, large eps": (image, gamma, beta, 4, 0.1),
+        "a group a channel, large eps": (image, gamma, beta, 4, 0.5),
         "1 axis": (normal((2, 5, 3)), normal(3), normal(3), 3),
         "3 axes": (normal((1, 2, 3, 2, 4)), gamma, beta, 2),
         "one number a group": (normal((2, 1, 1, 3)), normal(3), normal(3), 3),
         "far from zero": (1e3 + image, gamma, beta, 2),
-        "constant groups": (constant, gamma, beta, 4, 0.1),
+        "constant groups": (constant, gamma, beta, 2, 1e-2),
         "tiny": (1e-4 * image, gamma, beta, 2),
         "empty batch": (image[:0], gamma, beta, 2),
     }

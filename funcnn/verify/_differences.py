@@ -20,10 +20,8 @@ import numpy as np
 
 from funcnn.verify._subject import stream
 
-# Steps in a flight, of which there are at most so many: a function that is linear in what
-# moves is certain after the first flight, the most curved ones after the second.
-RUNGS = 5
-FLIGHTS = 12
+RUNGS = 5  # in a flight: enough for a function that is linear in what moves
+FLIGHTS = 12  # at most
 SETTLED = 1e-7
 
 
