@@ -1,10 +1,13 @@
 """Numerical helpers shared by the ops."""
 
+import functools
+import math
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
+LARGE = 2**14  # numbers that are worth a condition, some microseconds
 
 def promote(*arrays):
     """The dtype that holds all of `arrays`, also under strict promotion."""
@@ -76,8 +79,12 @@ def empty_sum(shape, *arrays):
     `shard_map`, along which any of the arrays does.
     """
     zeros = jnp.zeros(shape, accumulator(promote(*arrays)))
-    axes = frozenset().union(*map(varying, arrays))
-    return jax.lax.pcast(zeros, tuple(axes), to="varying") if axes else zeros
+    return vary(zeros, frozenset().union(*map(varying, arrays)))
+
+
+def vary(a, axes):
+    """Let `a`, the same on all devices, count as different along the axes of a mesh."""
+    return jax.lax.pcast(a, tuple(axes), to="varying") if axes else a
 
 
 def on_cpu(here, elsewhere, *arrays):
@@ -87,6 +94,42 @@ def on_cpu(here, elsewhere, *arrays):
     compiled for, be it this machine's or not.
     """
     return jax.lax.platform_dependent(*arrays, cpu=here, default=elsewhere)
+
+
+def once(f, shape, *arrays):
+    """`f(*arrays)`, computed once on a CPU, however many loops read what it gives.
+
+    XLA:CPU computes cheap things anew in each loop that reads them, and for every element,
+    and a barrier does not last until then. What does is the branch of a condition: this
+    one holds always, which a barrier hides from the compiler for as long as it would look.
+
+    Args:
+        f: a function of arrays.
+        shape: of what reads it; if that is small, `f` is called as it is.
+        arrays: its arguments.
+    """
+    if not _large(shape):
+        return f(*arrays)
+    found = jax.eval_shape(f, *arrays)
+
+    def never(*arrays):
+        axes = frozenset().union(*map(varying, arrays))
+        return jax.tree.map(lambda a: vary(jnp.zeros(a.shape, a.dtype), axes), found)
+
+    always = jax.lax.optimization_barrier(jnp.asarray(True))
+    return jax.lax.cond(always, f, never, *arrays)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1), inline=True)
+def apart(f, shape, *arrays):
+    """`once` on a CPU, and on other platforms `f(*arrays)`."""
+    if not _large(shape):
+        return f(*arrays)
+    return on_cpu(functools.partial(once, f, shape), f, *arrays)
+
+
+def _large(shape):
+    return not all(isinstance(n, int) for n in shape) or math.prod(shape) >= LARGE
 
 
 def unbroadcast(cotangent, shape):

@@ -27,7 +27,6 @@ CONVOLVE = {
     "product": _products.convolve,
     "patches": _products.convolve_patches,
     "shifts": _shifts.convolve,
-    "shifts by image": _shifts.convolve_by_image,
 }
 INPUT_GRADIENT = {
     "phases": lambda *a: _phases.input_gradient(convolve, *a),

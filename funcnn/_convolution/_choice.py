@@ -10,7 +10,6 @@ from funcnn._convolution._platform import BLOCK
 from funcnn._windows import Windows
 
 PATCHES = 2**23  # bytes that those of an image may take
-FEW = 9  # taps
 MOST = 8  # groups with a convolution each, all to be compiled
 
 
@@ -18,8 +17,7 @@ def convolve(x, weight, w: Windows, groups) -> str:
     """The formulation of the sum over taps, for arrays of these shapes."""
     taps = math.prod(w.kernel)
     if _depthwise(weight, groups):
-        # 14 to 50 times; few taps fit the cache with their image
-        return "shifts by image" if taps <= FEW else "shifts"
+        return "shifts"  # 14 to 50 times
     if groups > 1:
         return "groups" if groups <= MOST else "platform"  # 1.1 to 3 times
     if taps == 1 and math.prod(w.stride) == 1:

@@ -14,32 +14,24 @@ last axes, and only what is left is summed over positions.
 With several outputs a channel the input is repeated for them, and its cotangent summed.
 """
 
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
 from funcnn._convolution._geometry import padded
-from funcnn._numerics import accumulator, empty_sum, promote
+from funcnn._numerics import accumulator, empty_sum, once, promote
 from funcnn._windows import Windows, take_taps
 
 
 def convolve(x, weight, w: Windows, groups):
-    """Over all images; the kernel's rows are added one by one."""
+    """Over all images, in a loop of its own: in each that reads it, it would be too dear."""
     x, weight, inputs = _by_channel(x, weight, groups)
     x, w = padded(x, w)
-    return _sum_groups(_shifted_sum(x, w, weight), inputs)
-
-
-def convolve_by_image(x, weight, w: Windows, groups):
-    """Over one image after another, whose taps are all in the cache."""
-    x, weight, inputs = _by_channel(x, weight, groups)
-    x, w = padded(x, w)
-
-    def image(_, x):
-        return None, _shifted_sum(x[None], w, weight)[0]
-
-    return _sum_groups(jax.lax.scan(image, None, x)[1], inputs)
+    shape = x.shape[0], *w.out, x.shape[-1]
+    total = once(functools.partial(_shifted_sum, w), shape, x, weight)
+    return _sum_groups(total, inputs)
 
 
 def filter_gradient_by_row(x, dy, w: Windows, groups):
@@ -97,7 +89,7 @@ def _sum_groups(y, inputs):
     return y.reshape(*y.shape[:-1], y.shape[-1] // inputs, inputs).sum(-1)
 
 
-def _shifted_sum(x, w, weight):
+def _shifted_sum(w, x, weight):
     # XLA would run a sum of very many shifts as one loop that reads all over the cache
     along = w.kernel[-1]
     total = None

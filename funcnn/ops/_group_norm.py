@@ -43,7 +43,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, integer, number
-from funcnn._numerics import cast_like, upcast
+from funcnn._numerics import apart, cast_like, upcast
 from funcnn._windows import spatial_rank
 
 
@@ -89,37 +89,51 @@ def group_norm_fwd(x, scale, offset, groups, eps):
             f"{x.shape}; got scale {scale.shape} and offset {offset.shape}."
         )
     xf = upcast(x)
+    gamma, beta = (upcast(a).astype(xf.dtype) for a in (scale, offset))
 
     def mean(a):
-        return group_mean(positions(a), groups, math.prod(a.shape[1:-1]))
+        return group_mean(positions(a), groups, count(a))
 
-    each = partial(of_channels, count=channels)
     near = mean(xf[:, :1])
-    rest = mean(xf - each(near))
-    centred = (xf - each(near)) - each(rest)
-    r = jax.lax.rsqrt(mean(centred**2) + eps)
-    gamma, beta = (upcast(a).astype(xf.dtype) for a in (scale, offset))
-    y = centred * (each(r) * gamma) + beta
-    return y.astype(x.dtype), (x, scale, offset, near, rest, r)
+    rest = mean(xf - apart(of_channels, x.shape, near, gamma))
+    mu = near + rest
+    error = rest - (mu - near)
+    square = mean((xf - apart(of_channels, x.shape, mu, gamma)) ** 2) - error**2
+    r = jax.lax.rsqrt(jnp.maximum(square, 0) + eps)
+    minus, factor, shift = apart(affine, x.shape, mu, error, r, gamma, beta)
+    y = (xf + minus) * factor + shift
+    return y.astype(x.dtype), (x, scale, offset, mu, error, r)
+
+
+def affine(mu, error, r, gamma, beta):
+    """What the forward pass adds to `x`, multiplies by and adds, at each channel."""
+    mu, error, r = (of_channels(a, gamma) for a in (mu, error, r))
+    return -mu, r * gamma, beta - error * r * gamma
 
 
 def group_norm_bwd(groups, eps, residuals, dy):
-    del eps  # it acts through r
-    x, scale, offset, near, rest, r = residuals
-    each = partial(of_channels, count=x.shape[-1])
-    dyf = upcast(dy)
+    del groups, eps  # they act through the statistics
+    x, scale, offset, mu, error, r = residuals
+    xf, dyf = upcast(x), upcast(dy)
     gamma = scale.astype(dyf.dtype)
-    size = math.prod(x.shape[1:-1])
     s = positions(dyf)
-    # XLA:CPU computes whatever it can as soon as it can: without `s` in it, which changes
-    # nothing, `centred` would be there from the forward pass on, as large as x
-    centred = (upcast(x) - (each(near) + 0 * s)) - each(rest)
-    t = positions(dyf * centred) * each(r)
-    mean_g = group_mean(gamma * s, groups, size)
-    mean_xg = group_mean(gamma * t, groups, size)
-    dx = each(r) * (gamma * dyf - each(mean_g) - centred * each(r * mean_xg))
+    t = positions(dyf * (xf - apart(of_channels, x.shape, mu, gamma)))
+    minus, factor, slope, shift, t = apart(
+        pulled_back, x.shape, s, t, mu, error, r, gamma, count(x)
+    )
+    dx = dyf * factor - (xf + minus) * slope + shift
     images = tuple(range(x.ndim - 1))
     return cast_like((dx, t.sum(images), s.sum(images)), (x, scale, offset))
+
+
+def pulled_back(s, t, mu, error, r, gamma, size):
+    """What `x` and its cotangent are put together by, at each channel, and $t$."""
+    groups = r.shape[-1]
+    mu, error, r = (of_channels(a, gamma) for a in (mu, error, r))
+    t = r * (t - error * s)
+    mean_g, mean_xg = (of_channels(group_mean(gamma * a, groups, size), gamma) for a in (s, t))
+    slope = r * r * mean_xg
+    return -mu, r * gamma, slope, slope * error - r * mean_g, t
 
 
 group_norm.defvjp(group_norm_fwd, group_norm_bwd)
@@ -130,15 +144,20 @@ def positions(a):
     return a.sum(tuple(range(1, a.ndim - 1)), keepdims=True)
 
 
+def count(a):
+    """How many positions an image has; 1 if there are none."""
+    return float(max(math.prod(a.shape[1:-1]), 1))
+
+
 def group_mean(sums, groups, size):
     """From each channel's sum over `size` positions to each group's mean."""
     blocks = sums.reshape(*sums.shape[:-1], groups, sums.shape[-1] // groups)
-    return blocks.sum(-1) / max(size * blocks.shape[-1], 1)
+    return blocks.sum(-1) / (size * blocks.shape[-1])
 
 
-def of_channels(a, count):
+def of_channels(a, gamma):
     """What groups have, at each of their channels."""
-    return jnp.repeat(a, count // max(a.shape[-1], 1), axis=-1)
+    return jnp.repeat(a, gamma.shape[0] // max(a.shape[-1], 1), axis=-1)
 
 
 def group_norm_reference(x, scale, offset, groups, eps=1e-6):
