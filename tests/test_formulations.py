@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
-from funcnn import _convolution, _norms, _pooling, ops, verify
+from funcnn import _convolution, _norms, _numerics, _pooling, ops, verify
 from funcnn._convolution import _choice
 
 # Each run forces one formulation of each map, where it applies.
@@ -102,6 +102,33 @@ def test_all_claims_hold_for_norms_of_a_row_at_a_time(monkeypatch):
     assert report.ok, str(report)
 
 
+def test_all_claims_hold_for_what_is_computed_once(monkeypatch):
+    calls = []
+    usual = jax.lax.cond
+    monkeypatch.setattr(_numerics, "LARGE", 0)
+    monkeypatch.setattr(jax.lax, "cond", lambda *a: (calls.append(a), usual(*a))[1])
+    for name in ("conv", "group_norm"):
+        calls.clear()
+        report = verify.check_ops([name])
+        assert report.ok, str(report)
+        assert calls
+
+
+def test_what_is_computed_once_has_a_loop_of_its_own():
+    def step(x):
+        y = _numerics.apart(jnp.sin, x.shape, x)
+        return y + 1, y * 2, y**2
+
+    x = np.ones((256, 256), np.float32)
+    text = jax.jit(step).lower(x).compile().as_text()
+    assert text.count(" sine(") == 1
+    assert " conditional(" in text
+    small = jax.jit(step).lower(x[:8, :8]).compile().as_text()
+    assert " conditional(" not in small
+    exported = jax.export.export(jax.jit(step), platforms=["cuda"])(x).mlir_module()
+    assert "optimization_barrier" not in exported
+
+
 def test_blocks_of_rows_are_whole_and_of_one_size():
     assert _norms.rows_at_once((8192, 512), 4) == 512
     assert _norms.rows_at_once((8, 56, 56, 96), 4) == 1792  # of at most 2730
@@ -112,7 +139,9 @@ def test_blocks_of_rows_are_whole_and_of_one_size():
 
 # Of each formulation that adds up in a loop, one that the shapes choose.
 LOOPS = {
-    "depthwise, by image": (ops.conv, (8, 8, 4), [(3, 3, 1, 4)], {"groups": 4}),
+    "depthwise": (ops.conv, (32, 32, 64), [(3, 3, 1, 64)], {"groups": 64}),
+    "bias": (ops.conv, (32, 32, 3), [(3, 3, 3, 64), (64,)], {}),
+    "images": (ops.group_norm, (32, 32, 64), [(64,), (64,)], {"groups": 8}),
     "depthwise, by row": (ops.conv, (20, 20, 256), [(5, 5, 1, 256)], {"groups": 256}),
     "groups": (ops.conv, (8, 8, 4), [(3, 3, 2, 4)], {"groups": 2}),
     "a phase of zeros": (ops.conv, (8, 8, 4), [(2, 2, 1, 4)], {"groups": 4, "stride": 3}),

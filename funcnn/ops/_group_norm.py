@@ -25,12 +25,14 @@ channels, divided by its size. So the images are read twice, and no large array 
 of groups.
 
 Rounded into one number, $\mu$ would leave a rest $\langle x - \mu \rangle$ that is not
-quite 0, and a constant group far from 0 would come out as rounding error times $r$. We take
-off two: the mean $m$ of an image's first row, which is somewhere near, then the rest
-$\langle x - m \rangle = \mu - m$.
+quite 0, and a constant group far from 0 would come out as rounding error times $r$. So it is
+kept as two: $m$, one of the group's elements, which is somewhere near, and
+$o = \langle x - m \rangle = \mu - m$. In the same way each channel has its mean and its
+variance taken from the first element of each image; a group's variance is the mean of its
+channels' variances and of the squares by which their means are off.
 
-**Residuals.** $x, \gamma$, both inputs, $m$, the rest and $r$, three numbers a group and
-image, and $\beta$ for its dtype. We recompute $\hat x$.
+**Residuals.** $x, \gamma$, both inputs, $m$, $o$ and $r$, three numbers a group and image,
+and $\beta$ for its dtype. We recompute $\hat x$.
 
 **Hard points.** A constant group has variance 0 and $r = \epsilon^{-1/2}$: it maps to
 $\beta$, with a finite gradient as long as $\epsilon > 0$.
@@ -91,57 +93,82 @@ def group_norm_fwd(x, scale, offset, groups, eps):
     xf = upcast(x)
     gamma, beta = (upcast(a).astype(xf.dtype) for a in (scale, offset))
 
+    gamma, beta = (a.reshape(groups, -1) for a in (gamma, beta))
+
+    def split(a):
+        return a.reshape(-1, *gamma.shape)
+
     def mean(a):
-        return group_mean(positions(a), groups, count(a))
+        return split(positions(a)) / count(a)
 
-    near = mean(xf[:, :1])
-    rest = mean(xf - apart(of_channels, x.shape, near, gamma))
-    mu = near + rest
-    error = rest - (mu - near)
-    square = mean((xf - apart(of_channels, x.shape, mu, gamma)) ** 2) - error**2
-    r = jax.lax.rsqrt(jnp.maximum(square, 0) + eps)
-    minus, factor, shift = apart(affine, x.shape, mu, error, r, gamma, beta)
-    y = (xf + minus) * factor + shift
-    return y.astype(x.dtype), (x, scale, offset, mu, error, r)
+    # one more than needed, or XLA:CPU would write out the difference that both means share
+    first, last = (split(corner(xf, i)) for i in (0, -1))
+    rest = mean(xf - over_image(last, x)) + (last - first)
+    variance = mean((xf - over_image(first, x) - over_image(rest, x)) ** 2)
+
+    near = first[..., :1]
+    away = (first - near) + rest
+    off = of_group(away)
+    r = jax.lax.rsqrt(of_group(variance + (away - off) ** 2) + eps)
+    minus, factor, shift = apart(affine, x.shape, near, off, r, gamma, beta)
+    y = (xf + over_image(minus, x)) * over_image(factor, x) + over_image(shift, x)
+    return y.astype(x.dtype), (x, scale, offset, near, off, r)
 
 
-def affine(mu, error, r, gamma, beta):
+def affine(near, off, r, gamma, beta):
     """What the forward pass adds to `x`, multiplies by and adds, at each channel."""
-    mu, error, r = (of_channels(a, gamma) for a in (mu, error, r))
-    return -mu, r * gamma, beta - error * r * gamma
+    mu, error = rounded(near, off)
+    factor = r * gamma
+    return jnp.stack([spread(-mu, gamma), factor, beta - error * factor])
 
 
 def group_norm_bwd(groups, eps, residuals, dy):
     del groups, eps  # they act through the statistics
-    x, scale, offset, mu, error, r = residuals
+    x, scale, offset, near, off, r = residuals
     xf, dyf = upcast(x), upcast(dy)
-    gamma = scale.astype(dyf.dtype)
-    s = positions(dyf)
-    t = positions(dyf * (xf - apart(of_channels, x.shape, mu, gamma)))
+    gamma = scale.astype(dyf.dtype).reshape(r.shape[1], -1)
+    mu, error = rounded(near, off)
+    mu = spread(mu, gamma)
+    s = positions(dyf).reshape(mu.shape)
+    t = positions(dyf * (xf - over_image(mu, x))).reshape(mu.shape)
     minus, factor, slope, shift, t = apart(
         pulled_back, x.shape, s, t, mu, error, r, gamma, count(x)
     )
-    dx = dyf * factor - (xf + minus) * slope + shift
-    images = tuple(range(x.ndim - 1))
-    return cast_like((dx, t.sum(images), s.sum(images)), (x, scale, offset))
+    dx = dyf * over_image(factor, x) + over_image(shift, x)
+    dx = dx - (xf + over_image(minus, x)) * over_image(slope, x)
+    return cast_like((dx, t.sum(0).ravel(), s.sum(0).ravel()), (x, scale, offset))
 
 
-def pulled_back(s, t, mu, error, r, gamma, size):
+def pulled_back(s, t, mu, error, r, gamma, positions):
     """What `x` and its cotangent are put together by, at each channel, and $t$."""
-    groups = r.shape[-1]
-    mu, error, r = (of_channels(a, gamma) for a in (mu, error, r))
     t = r * (t - error * s)
-    mean_g, mean_xg = (of_channels(group_mean(gamma * a, groups, size), gamma) for a in (s, t))
-    slope = r * r * mean_xg
-    return -mu, r * gamma, slope, slope * error - r * mean_g, t
+    slope = r * r * of_group(gamma * t) / positions
+    shift = slope * error - r * of_group(gamma * s) / positions
+    return jnp.stack([-mu, r * gamma, spread(slope, gamma), spread(shift, gamma), t])
 
 
 group_norm.defvjp(group_norm_fwd, group_norm_bwd)
 
 
+def corner(x, i):
+    """The first position of each image, or the last, `(N, C)`."""
+    return x[(slice(None), *(i,) * (x.ndim - 2))]
+
+
+def rounded(near, off):
+    """The group's mean, and what rounding it to one number leaves."""
+    mu = near + off
+    return mu, off - (mu - near)
+
+
+def spread(a, gamma):
+    """What groups have, at each of their channels."""
+    return jnp.broadcast_to(a, (a.shape[0], *gamma.shape))
+
+
 def positions(a):
-    """The sum over the positions of an image, `(N, 1, ..., C)`."""
-    return a.sum(tuple(range(1, a.ndim - 1)), keepdims=True)
+    """The sum over the positions of an image, `(N, C)`."""
+    return a.sum(tuple(range(1, a.ndim - 1)))
 
 
 def count(a):
@@ -149,15 +176,14 @@ def count(a):
     return float(max(math.prod(a.shape[1:-1]), 1))
 
 
-def group_mean(sums, groups, size):
-    """From each channel's sum over `size` positions to each group's mean."""
-    blocks = sums.reshape(*sums.shape[:-1], groups, sums.shape[-1] // groups)
-    return blocks.sum(-1) / (size * blocks.shape[-1])
+def of_group(a):
+    """The mean over each group's channels, `(N, groups, 1)`."""
+    return a.mean(-1, keepdims=True)
 
 
-def of_channels(a, gamma):
-    """What groups have, at each of their channels."""
-    return jnp.repeat(a, gamma.shape[0] // max(a.shape[-1], 1), axis=-1)
+def over_image(a, x):
+    """What channels have, at each position of their image."""
+    return a.reshape(a.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
 
 
 def group_norm_reference(x, scale, offset, groups, eps=1e-6):
