@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 LARGE = 2**14  # numbers that are worth a condition, some microseconds
 
+
 def promote(*arrays):
     """The dtype that holds all of `arrays`, also under strict promotion."""
     with jax.numpy_dtype_promotion("standard"):

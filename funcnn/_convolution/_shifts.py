@@ -26,7 +26,7 @@ from funcnn._windows import Windows, take_taps
 
 
 def convolve(x, weight, w: Windows, groups):
-    """Over all images, in a loop of its own: in each that reads it, it would be too dear."""
+    """Over all images, once: in each loop that reads it, it would be too dear."""
     x, weight, inputs = _by_channel(x, weight, groups)
     x, w = padded(x, w)
     shape = x.shape[0], *w.out, x.shape[-1]

@@ -25,8 +25,8 @@ channels, divided by its size. So the images are read twice, and no large array 
 of groups.
 
 Rounded into one number, $\mu$ would leave a rest $\langle x - \mu \rangle$ that is not
-quite 0, and a constant group far from 0 would come out as rounding error times $r$. So it is
-kept as two: $m$, one of the group's elements, which is somewhere near, and
+quite 0, and a constant group far from 0 would come out as rounding error times $r$. So it
+is kept as two: $m$, one of the group's elements, which is somewhere near, and
 $o = \langle x - m \rangle = \mu - m$. In the same way each channel has its mean and its
 variance taken from the first element of each image; a group's variance is the mean of its
 channels' variances and of the squares by which their means are off.
