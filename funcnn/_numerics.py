@@ -57,6 +57,15 @@ def rows(x):
     return tuple(range(x.ndim - 1))
 
 
+def matrix(x):
+    """All axes but the last in one.
+
+    XLA:CPU would write an operand of a product out turned around that is summed over
+    several axes.
+    """
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def contract(a, b, a_axes, b_axes, dtype=None, batch=((), ())):
     """Sum `a * b` over paired axes, in at least float32.
 

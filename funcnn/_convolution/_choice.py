@@ -10,6 +10,7 @@ from funcnn._convolution._platform import BLOCK
 from funcnn._windows import Windows
 
 PATCHES = 2**23  # bytes that those of an image may take
+FEW = 64  # taps
 MOST = 8  # groups with a convolution each, all to be compiled
 
 
@@ -49,8 +50,8 @@ def filter_gradient(x, dy, w: Windows, groups) -> str:
         return "product"  # 2.2 to 12 times
     if len(w.size) == 3:
         return "patches"  # 3.8 to 4.5 times
-    if w.stride == w.kernel:
-        return "patches"  # 2 times
+    if w.stride == w.kernel and taps <= FEW:
+        return "patches"  # 2 times; 0.9 for the 256 taps of a ViT
     # a batch to be exported may have any size
     many = isinstance(x[0], int) and x[0] > BLOCK
     return "blocks" if many else "platform"  # 1.15 to 5 times

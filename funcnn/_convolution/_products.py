@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._convolution._geometry import padded
-from funcnn._numerics import accumulator, contract, empty_sum, promote, rows
+from funcnn._numerics import accumulator, contract, empty_sum, matrix, promote, rows
 from funcnn._windows import Windows, put_taps, take_taps
 
 
@@ -29,20 +29,20 @@ def convolve_patches(x, weight, w: Windows, groups):
     x, w = padded(x, w)
 
     def image(_, x):
-        return None, _product(_patches(x[None], w, groups), matrix, groups)[0]
+        return None, _product(_patches(x[None], w, groups), kernel, groups)[0]
 
-    matrix = _matrix(weight)
+    kernel = matrix(weight)
     return jax.lax.scan(image, None, x)[1]
 
 
 def input_gradient_columns(dy, weight, w: Windows, groups):
     """The cotangent of all windows in one product, then shifted and added up."""
-    *kernel, c, o = weight.shape
-    weight = weight.reshape(*kernel, c, groups, o // groups)
+    *size, c, o = weight.shape
+    weight = weight.reshape(*size, c, groups, o // groups)
     weight = jnp.moveaxis(weight, (-1, -2), (0, 1))  # (o / g, g, *kernel, c)
-    taps = math.prod(kernel)
-    matrix = weight.reshape(o // groups, groups * taps * c)
-    shares = _product(dy, matrix, groups).reshape(*dy.shape[:-1], groups, taps, c)
+    taps = math.prod(size)
+    kernel = weight.reshape(o // groups, groups * taps * c)
+    shares = _product(dy, kernel, groups).reshape(*dy.shape[:-1], groups, taps, c)
     shares = jnp.moveaxis(shares, -2, 0).reshape(taps, *dy.shape[:-1], groups * c)
     return put_taps(list(shares), w)
 
@@ -84,27 +84,22 @@ def _patches(x, w, groups):
     return _flat(jnp.concatenate(taps, -1))
 
 
-def _matrix(weight):
-    """The kernel as a matrix that takes a window to an output."""
-    return weight.reshape(math.prod(weight.shape[:-1]), weight.shape[-1])
-
-
-def _product(x, matrix, groups):
-    """`x @ matrix` for each group: `x` has the groups in front of its other channels."""
-    x, matrix = _widened(x, matrix)
+def _product(x, kernel, groups):
+    """`x @ kernel` for each group: `x` has the groups in front of its other channels."""
+    x, kernel = _widened(x, kernel)
     if groups == 1:
-        return contract(x, matrix, (x.ndim - 1,), (0,))
-    x, matrix = _grouped(x, groups), _grouped(matrix, groups)
-    y = contract(x, matrix, (x.ndim - 1,), (0,), batch=((x.ndim - 2,), (1,)))
+        return contract(x, kernel, (x.ndim - 1,), (0,))
+    x, kernel = _grouped(x, groups), _grouped(kernel, groups)
+    y = contract(x, kernel, (x.ndim - 1,), (0,), batch=((x.ndim - 2,), (1,)))
     return _flat(jnp.moveaxis(y, 0, -2))
 
 
 def _outer(x, dy, groups):
     """`x.T @ dy` for each group, `(C // groups, O)`."""
-    (x, dy), over = _widened(x, dy), rows(x)
+    x, dy = _widened(x, dy)
     if groups == 1:
-        # turned, as the widest axis of the result is then its last
-        return contract(dy, x, over, over).T
+        return contract(matrix(dy), matrix(x), (0,), (0,)).T
+    over = rows(x)
     group = (x.ndim - 1,)
     found = contract(
         _grouped(x, groups), _grouped(dy, groups), over, over, batch=(group, group)

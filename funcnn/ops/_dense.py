@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
-from funcnn._numerics import accumulator, cast_like, contract, promote, rows, upcast
+from funcnn._numerics import accumulator, cast_like, contract, matrix, promote, rows, upcast
 
 
 @jax.custom_vjp
@@ -66,7 +66,7 @@ def dense_fwd(x, weight, bias):
 def dense_bwd(residuals, dy):
     x, weight, bias = residuals
     dx = contract(dy, weight, (dy.ndim - 1,), (1,), x.dtype)
-    dweight = contract(x, dy, rows(x), rows(dy), weight.dtype)
+    dweight = contract(matrix(x), matrix(dy), (0,), (0,), weight.dtype)
     dbias = None if bias is None else upcast(dy).sum(rows(dy))
     return cast_like((dx, dweight, dbias), residuals)
 
