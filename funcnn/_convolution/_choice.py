@@ -9,7 +9,7 @@ import math
 from funcnn._convolution._platform import BLOCK
 from funcnn._windows import Windows
 
-PATCHES = 2**23  # bytes that those of an image may take
+PATCHES = 2**23  # bytes that they may take
 FEW = 64  # taps
 MOST = 8  # groups with a convolution each, all to be compiled
 
@@ -30,10 +30,20 @@ def convolve(x, weight, w: Windows, groups) -> str:
 
 def input_gradient(dy, weight, w: Windows, groups) -> str:
     """The formulation of the transpose in the input, for arrays of these shapes."""
-    if math.prod(w.stride) == 1:
-        few = groups == 1 and weight[-2] <= 4 and math.prod(w.kernel) > 1
-        return "columns" if few else "turned"  # 1.3 to 4.5 times
-    one_tap = groups == 1 and math.prod(w.kernel) == 1
+    taps, (inputs, outputs) = math.prod(w.kernel), weight[-2:]
+    strided = math.prod(w.stride) > 1
+    if not strided and groups == 1 and inputs <= 4 and taps > 1:
+        return "columns"  # 1.3 to 4.5 times
+    if groups == 1 and len(w.size) < 3 and 1 < taps <= 9 and isinstance(dy[0], int):
+        positions = dy[0] * math.prod(w.out)
+        # where it takes long to turn the kernel around, 1.1 to 2.5 times
+        if positions <= 2 * outputs:
+            return "columns"
+        if strided and 4 * positions * taps * inputs <= PATCHES:
+            return "columns"  # 1.1 to 1.6 times
+    if not strided:
+        return "turned"
+    one_tap = groups == 1 and taps == 1
     if _depthwise(weight, groups) or len(w.size) == 3 or one_tap:
         return "phases"
     return "platform"

@@ -37,13 +37,19 @@ def convolve_patches(x, weight, w: Windows, groups):
 
 def input_gradient_columns(dy, weight, w: Windows, groups):
     """The cotangent of all windows in one product, then shifted and added up."""
-    *size, c, o = weight.shape
-    weight = weight.reshape(*size, c, groups, o // groups)
-    weight = jnp.moveaxis(weight, (-1, -2), (0, 1))  # (o / g, g, *kernel, c)
+    *size, c, _ = weight.shape
     taps = math.prod(size)
-    kernel = weight.reshape(o // groups, groups * taps * c)
-    shares = _product(dy, kernel, groups).reshape(*dy.shape[:-1], groups, taps, c)
-    shares = jnp.moveaxis(shares, -2, 0).reshape(taps, *dy.shape[:-1], groups * c)
+    dy, weight = _widened(dy, weight)
+    if groups == 1:
+        shares = contract(dy, matrix(weight), (dy.ndim - 1,), (1,))
+    else:
+        weight = _grouped(matrix(weight), groups)
+        dy = _grouped(dy, groups)
+        axes = (dy.ndim - 1,), (2,)
+        shares = contract(dy, weight, *axes, batch=((dy.ndim - 2,), (1,)))
+        shares = jnp.moveaxis(shares, 0, -2)  # (N, *out, groups, taps * c)
+    shares = shares.reshape(*dy.shape[: len(size) + 1], groups, taps, c)
+    shares = jnp.moveaxis(shares, -2, 0).reshape(taps, *shares.shape[:-3], groups * c)
     return put_taps(list(shares), w)
 
 
