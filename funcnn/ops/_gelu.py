@@ -9,7 +9,10 @@ $$\Phi(x) = \tfrac12 \operatorname{erfc}(-x / \sqrt 2) \qquad\text{or}\qquad
 **Backward.** A diagonal map, $\bar x = (\Phi + x\,\Phi')\,\bar y$, with
 
 $$\Phi' = \frac{e^{-x^2/2}}{\sqrt{2\pi}} \qquad\text{or}\qquad
-\Phi' \approx 2\,\sigma(2u)\,\sigma(-2u)\,\sqrt{2/\pi}\,(1 + 3 \cdot 0.044715\,x^2).$$
+\Phi' \approx 2\,\sigma(2u)\,(1 - \sigma(2u))\,\sqrt{2/\pi}\,(1 + 3 \cdot 0.044715\,x^2).$$
+
+One $\sigma(2u)$ serves both. Where it is near 1, the difference from 1 has few digits left,
+of which the slope, near 1 too, has no use.
 
 **Residuals.** $x$: autodiff would keep several intermediates of its size, all cheap to
 compute again.
@@ -59,7 +62,8 @@ def gelu_fwd(x, approximate):
 def gelu_bwd(approximate, x, dy):
     xf, dyf = upcast(x), upcast(dy)
     held = jnp.clip(xf, -1e2, 1e2)
-    slope = distribution(held, approximate) + held * density(held, approximate)
+    below = distribution(held, approximate)
+    slope = below + held * density(held, below, approximate)
     return ((slope * dyf).astype(x.dtype),)
 
 
@@ -72,11 +76,9 @@ def distribution(x, approximate):
     return 0.5 * jax.lax.erfc(-math.sqrt(0.5) * x)
 
 
-def density(x, approximate):
+def density(x, below, approximate):
     if approximate:
-        u = 2 * ROOT * (x + CUBIC * x**3)
-        bell = jax.lax.logistic(u) * jax.lax.logistic(-u)
-        return 2 * ROOT * (1 + 3 * CUBIC * x**2) * bell
+        return 2 * ROOT * (1 + 3 * CUBIC * x**2) * (below * (1 - below))
     return jnp.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
 
 

@@ -96,7 +96,7 @@ def group_norm_fwd(x, scale, offset, groups, eps):
     gamma, beta = (a.reshape(groups, -1) for a in (gamma, beta))
 
     def split(a):
-        return a.reshape(-1, *gamma.shape)
+        return a.reshape(x.shape[0], *gamma.shape)
 
     def mean(a):
         return split(positions(a)) / count(a)
@@ -183,7 +183,8 @@ def of_group(a):
 
 def over_image(a, x):
     """What channels have, at each position of their image."""
-    return a.reshape(a.shape[0], *(1,) * (x.ndim - 2), x.shape[-1])
+    a = a.reshape(a.shape[0], x.shape[-1])
+    return jnp.expand_dims(a, tuple(range(1, x.ndim - 1)))
 
 
 def group_norm_reference(x, scale, offset, groups, eps=1e-6):
