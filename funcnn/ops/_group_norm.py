@@ -151,7 +151,9 @@ group_norm.defvjp(group_norm_fwd, group_norm_bwd)
 
 
 def corner(x, i):
-    """The first position of each image, or the last, `(N, C)`."""
+    """The first position of each image, or the last, `(N, C)`; zeros if there are none."""
+    if 0 in x.shape[1:-1]:
+        return positions(x)
     return x[(slice(None), *(i,) * (x.ndim - 2))]
 
 
