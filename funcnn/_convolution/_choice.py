@@ -59,7 +59,7 @@ def filter_gradient(x, dy, w: Windows, groups) -> str:
     if taps == 1:
         return "product"  # 2.2 to 12 times
     if len(w.size) == 3:
-        return "patches"  # 3.8 to 4.5 times
+        return "patches"  # 1.4 to 6 times
     if w.stride == w.kernel and taps <= FEW:
         return "patches"  # 2 times; 0.9 for the 256 taps of a ViT
     # a batch to be exported may have any size
