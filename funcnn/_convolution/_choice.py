@@ -34,8 +34,9 @@ def input_gradient(dy, weight, w: Windows, groups) -> str:
     strided = math.prod(w.stride) > 1
     if not strided and groups == 1 and inputs <= 4 and taps > 1:
         return "columns"  # 1.3 to 4.5 times
-    if groups == 1 and len(w.size) < 3 and 1 < taps <= 9 and isinstance(dy[0], int):
-        positions = dy[0] * math.prod(w.out)
+    known = all(isinstance(n, int) for n in dy)  # what is to be exported may have any size
+    if known and groups == 1 and len(w.size) < 3 and 1 < taps <= 9:
+        positions = math.prod(dy[:-1])
         # where it takes long to turn the kernel around, 1.1 to 2.5 times
         if positions <= 2 * outputs:
             return "columns"
