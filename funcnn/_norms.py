@@ -17,7 +17,7 @@ import math
 
 import jax
 
-from funcnn._numerics import contract, empty_sum, on_cpu, rows
+from funcnn._numerics import contract, empty_sum, known, on_cpu, rows
 
 BLOCK = 2**20  # bytes of a block of rows
 LARGE = 6 * BLOCK  # beyond, blocks are faster
@@ -72,7 +72,7 @@ def pullback(normalized, centred, x, dy, scale, *statistics):
 def rows_at_once(shape, itemsize):
     """How many rows of a large array make a block; 0 for all of them."""
     *lead, d = shape
-    if not all(isinstance(n, int) for n in shape):  # to be exported for any
+    if not known(shape):
         return 0
     count = math.prod(lead)
     if count * d * itemsize <= LARGE:

@@ -140,7 +140,12 @@ def apart(f, shape, *arrays):
 
 
 def _large(shape):
-    return not all(isinstance(n, int) for n in shape) or math.prod(shape) >= LARGE
+    return not known(shape) or math.prod(shape) >= LARGE
+
+
+def known(shape):
+    """Whether all sizes are numbers: a program may be exported for any."""
+    return all(isinstance(n, int) for n in shape)
 
 
 def unbroadcast(cotangent, shape):

@@ -7,9 +7,10 @@ platform's own, on two cores with JAX 0.10 and 0.12; `python -m benchmarks` meas
 import math
 
 from funcnn._convolution._platform import BLOCK
+from funcnn._numerics import known
 from funcnn._windows import Windows
 
-PATCHES = 2**23  # bytes that they may take
+PATCHES = 2**23  # bytes that an image's windows, or all their cotangents, may take
 FEW = 64  # taps
 MOST = 8  # groups with a convolution each, all to be compiled
 
@@ -34,8 +35,7 @@ def input_gradient(dy, weight, w: Windows, groups) -> str:
     strided = math.prod(w.stride) > 1
     if not strided and groups == 1 and inputs <= 4 and taps > 1:
         return "columns"  # 1.3 to 4.5 times
-    known = all(isinstance(n, int) for n in dy)  # what is to be exported may have any size
-    if known and groups == 1 and len(w.size) < 3 and 1 < taps <= 9:
+    if known(dy) and groups == 1 and len(w.size) < 3 and 1 < taps <= 9:
         positions = math.prod(dy[:-1])
         # where it takes long to turn the kernel around, 1.1 to 2.5 times
         if positions <= 2 * outputs:
@@ -63,8 +63,7 @@ def filter_gradient(x, dy, w: Windows, groups) -> str:
         return "patches"  # 1.4 to 6 times
     if w.stride == w.kernel and taps <= FEW:
         return "patches"  # 2 times; 0.9 for the 256 taps of a ViT
-    # a batch to be exported may have any size
-    many = isinstance(x[0], int) and x[0] > BLOCK
+    many = known(x[:1]) and x[0] > BLOCK
     return "blocks" if many else "platform"  # 1.15 to 5 times
 
 
