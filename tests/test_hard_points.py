@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from funcnn import ops
+from funcnn.ops._group_norm import group_norm_reference
 
 INF = math.inf
 DTYPES = pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "float64"])
@@ -764,3 +765,22 @@ def test_labels_narrower_than_the_number_of_classes(dtype):
     labels = np.array([3, 100])
     for op in (ops.softmax_cross_entropy, ops.cross_entropy):
         np.testing.assert_array_equal(op(scores, labels.astype(dtype)), op(scores, labels))
+
+
+def test_group_norm_of_groups_that_differ_by_a_last_digit():
+    above = np.nextafter(np.float32(1000), np.float32(2000))
+    x = np.full((1, 4, 4, 2), 1000, np.float32)
+    x[:, 1:3] = above
+    scale, offset = np.float32([2, 3]), np.float32([1, -1])
+    dy = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+
+    def pulled(f, *arrays):
+        y, pull = jax.vjp(lambda *a: f(*a, 1, 1e-12), *map(jnp.asarray, arrays[:-1]))
+        return y, *pull(jnp.asarray(arrays[-1]))
+
+    found = pulled(ops.group_norm, x, scale, offset, dy)
+    wide = (a.astype(np.float64) for a in (x, scale, offset, dy))
+    wanted = pulled(group_norm_reference, *wide)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
