@@ -14,7 +14,8 @@ derivatives:
 $$\bar p_i = -\bar\ell\,\frac{t_i}{p_i + \epsilon}, \qquad
 \bar t_i = -\bar\ell\,\log(p_i + \epsilon).$$
 
-**Residuals.** $p$ and the labels: both are inputs, so nothing new is stored.
+**Residuals.** The labels and $p$, both inputs; of integer labels the probability of each
+one's class is all that is held of $p$.
 
 **Hard points.** With $\epsilon = 0$, a class with $p = t = 0$ adds nothing to the loss nor
 to any cotangent. Integer labels outside $[0, C)$ give NaN.
@@ -26,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import as_labels, float_arrays, number
-from funcnn._numerics import cast_like, probabilities, upcast
+from funcnn._numerics import Like, cast_like, in_range, one_hot, upcast
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -53,21 +54,28 @@ def cross_entropy_fwd(probs, labels, eps):
     (probs,) = float_arrays("cross_entropy", probs=probs)
     labels = as_labels("cross_entropy", "probs", probs, labels)
     eps = number("cross_entropy", "eps", eps, low=0.0)
-    t = probabilities(labels, upcast(probs))
-    p, absent = guarded(probs, t, eps)
-    loss = -jnp.where(absent, 0, t * jnp.log(p)).sum(-1)
-    return loss, (probs, labels)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        index, known = in_range(labels, probs.shape[-1])
+        p = jnp.take_along_axis(probs, jnp.where(known, index, 0), -1)
+        loss = jnp.where(known, -jnp.log(upcast(p) + float(eps)), jnp.nan)[..., 0]
+        return loss, (Like.of(probs), labels, p)
+    p, absent = guarded(probs, labels, eps)
+    loss = -jnp.where(absent, 0, labels.astype(p.dtype) * jnp.log(p)).sum(-1)
+    return loss, (probs, labels, None)
 
 
 def cross_entropy_bwd(eps, residuals, dy):
-    probs, labels = residuals
-    t = probabilities(labels, upcast(probs))
-    p, absent = guarded(probs, t, eps)
+    probs, labels, p = residuals
     dy = dy[..., None]
-    dprobs, dlabels = jnp.where(absent, 0, -dy * t / p), None
-    if jnp.issubdtype(labels.dtype, jnp.floating):
-        dlabels = jnp.where(absent, 0, -dy * jnp.log(p))
-    return cast_like((dprobs, dlabels), residuals)
+    if jnp.issubdtype(labels.dtype, jnp.integer):
+        index, known = in_range(labels, probs.shape[-1])
+        slope = jnp.where(known, -dy / (upcast(p) + float(eps)), jnp.nan)
+        dprobs = jnp.where(one_hot(index, probs) | ~known, slope, 0)
+        return cast_like((dprobs, None), (probs, labels))
+    p, absent = guarded(probs, labels, eps)
+    dprobs = jnp.where(absent, 0, -dy * labels.astype(p.dtype) / p)
+    dlabels = jnp.where(absent, 0, -dy * jnp.log(p))
+    return cast_like((dprobs, dlabels), (probs, labels))
 
 
 cross_entropy.defvjp(cross_entropy_fwd, cross_entropy_bwd)
