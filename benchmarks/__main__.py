@@ -5,7 +5,7 @@ import sys
 import textwrap
 from importlib import import_module
 
-COMMANDS = ("ops", "steps", "page")
+COMMANDS = ("ops", "steps", "profile", "page")
 
 
 def main(argv=None) -> int:

@@ -17,7 +17,7 @@ from benchmarks.cases import DisagreementError, agree, describe, draw, kinds, pr
 from benchmarks.choice import chosen
 from benchmarks.results import Row, Run
 from benchmarks.shapes import Shape, all_shapes, parse_option, parse_shape, shown
-from benchmarks.steps import models, race, with_funcnn
+from benchmarks.steps import models, profile, race, with_funcnn
 from benchmarks.steps import tables as step_tables
 from benchmarks.steps.models import Model
 from benchmarks.steps.with_funcnn import initial
@@ -409,6 +409,26 @@ def test_training_steps_agree(model, plain_jax):
     assert {cost.what for cost in costs} == {
         f"{peer} {what}" for peer in on_jax for what in ("compile", "temp")
     }
+
+
+@pytest.mark.parametrize("library", ["funcnn", "pytorch"])
+def test_a_step_is_told_by_kinds(library, plain_jax):
+    if library not in ["funcnn", *race.installed(["pytorch"])]:
+        pytest.skip("PyTorch is not installed")
+    found = profile.profile(library, NETWORK, initial(NETWORK))
+    whole = found.pop("step")
+    assert whole == pytest.approx(sum(found.values()))
+    assert set(found) <= set(profile.KINDS)
+    for kind in ("convolution", "norm", "activation", "dense", "optimizer"):
+        assert found[kind] > 0, kind
+
+
+def test_kernels_are_told_by_their_source(plain_jax):
+    step = profile.told_in_full(race.trainer("funcnn", POOLED, initial(POOLED)))
+    kinds = profile.kernel_kinds(step.as_text())
+    products = {kind for name, kind in kinds.items() if "dot" in name or "conv" in name}
+    assert products <= {"convolution", "dense"}
+    assert {"convolution", "dense", "optimizer", "loss"} <= set(kinds.values())
 
 
 def test_losses_that_differ_are_seen(plain_jax, monkeypatch):
