@@ -39,6 +39,7 @@ STYLE = {
     "ytick.labelcolor": INK,
     "legend.frameon": False,
 }
+CLOSE = 1.6  # a goal this much beyond a bar would cross the number beside it
 HEIGHT = 0.8  # of a group's bars together, of what it has room for
 
 
@@ -79,20 +80,22 @@ def draw_panel(ax, bars, kinds):
             label = None if kind in labelled else kind
             labelled.add(kind)
             ax.barh(y, ratio - 1, HEIGHT, 1, color=COLOURS[kind], label=label)
+            goal = GOALS.get((name, kind), 0)
+            beside = goal if ratio <= goal < CLOSE * ratio else ratio
             ax.annotate(
                 f"{ratio:.2f}",
-                (ratio, y),
+                (beside, y),
                 (3 if ratio >= 1 else -3, 0),
                 textcoords="offset points",
                 ha="left" if ratio >= 1 else "right",
                 va="center",
                 fontsize=6.5,
             )
-            if (name, kind) in GOALS:
+            if goal:
                 label = None if "goal" in labelled else "goal"
                 labelled.add("goal")
                 ends = y - HEIGHT / 2, y + HEIGHT / 2
-                ax.vlines(GOALS[name, kind], *ends, color=INK, linewidth=1.6, label=label)
+                ax.vlines(goal, *ends, color=INK, linewidth=1.6, label=label)
         ticks.append(top + (len(found) - 1) / 2)
         top += len(found) + 1
     ax.axvline(1, color=INK, linewidth=0.8)
