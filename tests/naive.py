@@ -455,6 +455,39 @@ def groups_of(x, groups):
     ]
 
 
+def batch_norm(x, scale, offset, eps=1e-6):
+    """The values, then the means and the variances, in one flat array."""
+    y, means, variances = np.zeros(x.shape), [], []
+    for c, column in enumerate(columns_of(x)):
+        z = [scale[c] * v + offset[c] for v in normalise(column, eps)[0]]
+        y[..., c] = np.reshape(z, x.shape[:-1])
+        means.append(math.fsum(column) / len(column))
+        squares = [(v - means[-1]) ** 2 for v in column]
+        variances.append(math.fsum(squares) / len(column))
+    return np.concatenate([y.ravel(), means, variances])
+
+
+def batch_norm_grad(x, scale, offset, dy, eps=1e-6):
+    dx, dscale, doffset = (np.zeros(a.shape) for a in (x, scale, offset))
+    dmeans, dvariances = dy[x.size :].reshape(2, -1)
+    dys = columns_of(dy[: x.size].reshape(x.shape))
+    for c, (column, d) in enumerate(zip(columns_of(x), dys, strict=True)):
+        xhat, jacobian = normalise(column, eps)
+        dscale[c] = sum(a * b for a, b in zip(d, xhat, strict=True))
+        doffset[c] = sum(d)
+        n, mean = len(column), math.fsum(column) / len(column)
+        pulled = pull(jacobian, [v * scale[c] for v in d])
+        for i, v in enumerate(column):
+            pulled[i] += (dmeans[c] + 2 * dvariances[c] * (v - mean)) / n
+        dx[..., c] = np.reshape(pulled, x.shape[:-1])
+    return dx, dscale, doffset
+
+
+def columns_of(x):
+    """The numbers of each channel."""
+    return [list(x[..., c].ravel()) for c in range(x.shape[-1])]
+
+
 def logsumexp(row):
     top = max(row)
     return top + math.log(math.fsum(math.exp(v - top) for v in row))

@@ -111,6 +111,7 @@ ALLOWED = {
     "mse": "prediction and target rather than their difference",
     "conv": "x, where the reference gathers the few elements that are read at all",
     "conv_transpose": "x and weight, where an empty batch needs neither",
+    "batch_norm": "three float32 a channel, more than a bfloat16 batch of one row",
     "softmax_cross_entropy": "two float32 a row, more than a bfloat16 row of one class",
 }
 
@@ -167,6 +168,7 @@ def test_a_wasteful_rule_is_caught():
 # bytes of what is computed, the same in float32 and bfloat16.
 CLAIMED = {
     "avg_pool": ("2x2", "", 0),
+    "batch_norm": ("rows", "scale x", 3 * 4 * 4),  # three float32 a channel
     "col2im": ("3x3", "", 0),
     "conv": ("3x3", "weight x", 0),
     "conv_transpose": ("3x3", "weight x", 0),

@@ -643,6 +643,20 @@ MISTAKES = {
         "rank": (ValueError, r"1, 2 or 3 spatial axes; got \(3, 4\)", TENSORS[1], V, V, 2),
         "None": (TypeError, "offset to be an array; got None", GROUPED[0], V, None, 2),
     },
+    "batch_norm": {
+        **negative("eps", *GROUPED),
+        "scale": (
+            ValueError,
+            r"scale and offset of shape \(4,\) for x of shape \(2, 3, 4\); got scale ",
+            GROUPED[0],
+            V[:3],
+            V,
+        ),
+        "offset": (ValueError, r"got scale \(4,\) and offset \(3,\)", GROUPED[0], V, V[:3]),
+        "scale of rank 2": (ValueError, "got scale", TENSORS[1], TENSORS[1], V),
+        "numbers": (ValueError, r"of shape \(C,\) for x of shape \(\)", 1.0, 1.0, 1.0),
+        "None": (TypeError, "offset to be an array; got None", GROUPED[0], V, None),
+    },
     "layer_norm": {
         **negative("eps", TENSORS[1], V, V),
         "scale": (

@@ -107,7 +107,7 @@ def test_all_claims_hold_for_what_is_computed_once(monkeypatch):
     usual = jax.lax.cond
     monkeypatch.setattr(_numerics, "LARGE", 0)
     monkeypatch.setattr(jax.lax, "cond", lambda *a: (calls.append(a), usual(*a))[1])
-    for name in ("conv", "group_norm"):
+    for name in ("conv", "group_norm", "batch_norm"):
         calls.clear()
         report = verify.check_ops([name])
         assert report.ok, str(report)
@@ -142,6 +142,10 @@ LOOPS = {
     "depthwise": (ops.conv, (32, 32, 64), [(3, 3, 1, 64)], {"groups": 64}),
     "bias": (ops.conv, (32, 32, 3), [(3, 3, 3, 64), (64,)], {}),
     "images": (ops.group_norm, (32, 32, 64), [(64,), (64,)], {"groups": 8}),
+    "channels": (
+        lambda *arrays: ops.batch_norm(*arrays)[0],
+        *((32, 32, 64), [(64,), (64,)], {}),
+    ),
     "depthwise, by row": (ops.conv, (20, 20, 256), [(5, 5, 1, 256)], {"groups": 256}),
     "groups": (ops.conv, (8, 8, 4), [(3, 3, 2, 4)], {"groups": 2}),
     "a phase of zeros": (ops.conv, (8, 8, 4), [(2, 2, 1, 4)], {"groups": 4, "stride": 3}),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from funcnn import ops
+from funcnn.ops._batch_norm import batch_norm_reference
 from funcnn.ops._group_norm import group_norm_reference
 
 INF = math.inf
@@ -25,9 +26,15 @@ def value_and_pullback(op, arrays, dy=None):
     @jax.jit
     def run(arrays, dy):
         y, pullback = jax.vjp(op, *arrays)
-        return y, pullback(jnp.ones_like(y) if dy is None else dy.astype(y.dtype))
+        given = jax.tree.map(jnp.ones_like, y) if dy is None else dy
+        return y, pullback(jax.tree.map(lambda d, y: d.astype(y.dtype), given, y))
 
     return run(tuple(arrays), dy)
+
+
+def accumulated(dtype):
+    """What statistics of numbers of that dtype are in."""
+    return "float64" if dtype == "float64" else "float32"
 
 
 def wide(a):
@@ -235,6 +242,86 @@ def test_group_norm_of_images_without_positions():
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("level", [0.0, 3.0, -128.0])
+def test_batch_norm_of_a_constant_channel(level, dtype):
+    x = jnp.full((2, 3, 2), level, dtype)
+    scale, offset = jnp.array([1.0, -2.0], dtype), jnp.array([0.5, 3.0], dtype)
+    dy = jnp.arange(12, dtype=dtype).reshape(x.shape)
+    dmean, dvariance = jnp.array([[6.0, -3.0], [2.0, 5.0]], accumulated(dtype))
+
+    y, gradients = value_and_pullback(
+        lambda *arrays: ops.batch_norm(*arrays, 1e-4),
+        (x, scale, offset),
+        (dy, dmean, dvariance),
+    )
+
+    g = wide(dy) * wide(scale)
+    close(y[0], np.broadcast_to(wide(offset), x.shape), 0)
+    close(y[1], [level] * 2, 0)
+    assert not y[2].any()
+    expected = (g - g.mean((0, 1))) * 100 + wide(dmean) / 6  # and no term of dvariance
+    close(gradients[0], expected, ROUNDING[dtype], 1e-5)
+    assert not gradients[1].any()
+    close(gradients[2], wide(dy).sum((0, 1)), 0)
+
+
+@pytest.mark.parametrize("level", [1000.1, -7654321.3, 1e-20])
+def test_batch_norm_of_a_constant_channel_whose_mean_is_rounded(level):
+    """Off by the rounding of a rounding error at most, of some units in the last place."""
+    x = np.full((999, 3), [level, 0, -level], np.float32)
+    assert x[:, 0].mean() != x[0, 0]  # in NumPy; an order of sums that is off
+    scale, offset, dy = np.float32([[1, -2, 3], [4, 5, 6], [7, 8, 9]])
+    dy = dy * np.float32(np.random.default_rng(0).standard_normal(x.shape))
+    y, (dx, dscale, _) = value_and_pullback(
+        lambda *a: ops.batch_norm(*a)[0], (x, scale, offset), jnp.asarray(dy)
+    )
+    off = 8 * 2**-46 * abs(level) * 1e3  # of what is normalised, for r = 1e3
+    close(y, np.broadcast_to(offset, x.shape), 1e-6, 3 * off)
+    close(dscale, [0, 0, 0], 0, off * np.abs(dy).sum(0).max())
+    g = wide(dy) * scale
+    close(dx, (g - g.mean(0)) * 1e3, 1e-4, 1e-2)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 1, 1, 3)], ids=str)
+def test_batch_norm_of_one_row(shape, dtype):
+    x = jnp.array([1e4, -0.3, 0.0], dtype).reshape(shape)
+    scale, offset = jnp.array([1.0, -2.0, 7.0], dtype), jnp.array([0.5, 3.0, -1.0], dtype)
+    dy = jnp.array([3.0, -5.0, 0.1], dtype).reshape(shape)
+    dmean, dvariance = jnp.array([[6.0, -3.0, 1.0], [2.0, 5.0, 9.0]], accumulated(dtype))
+    (y, mean, variance), (dx, dscale, doffset) = value_and_pullback(
+        ops.batch_norm, (x, scale, offset), (dy, dmean, dvariance)
+    )
+    close(y, wide(offset).reshape(shape), 0)
+    close(mean, wide(x).ravel(), 0)
+    close(dx, wide(dmean).reshape(shape), 0)
+    close(doffset, wide(dy).ravel(), 0)
+    assert not variance.any()
+    assert not dscale.any()
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0, 3), (0,), (2, 0)], ids=str)
+def test_batch_norm_of_no_rows_or_no_channels(shape):
+    arrays = zeros(*shape), normal(*shape[-1:]), normal(*shape[-1:])
+    outputs = jax.eval_shape(ops.batch_norm, *arrays)
+    dy = tuple(normal(*y.shape) for y in outputs)
+    y, gradients = value_and_pullback(ops.batch_norm, arrays, dy)
+    for a in (*y, *gradients):
+        assert not a.any()
+    assert [a.shape for a in y] == [shape, shape[-1:], shape[-1:]]
+
+
+def test_batch_norm_of_a_channel_that_is_not_finite_spares_the_others():
+    x = normal(5, 3).at[1, 0].set(jnp.nan).at[2, 1].set(jnp.inf)
+    y, (dx, _, _) = value_and_pullback(
+        lambda *a: ops.batch_norm(*a)[0], (x, normal(3), normal(3))
+    )
+    for a in (y, dx):
+        assert jnp.isnan(a[:, 0]).all()
+        assert jnp.isfinite(a[:, 2]).all()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
 def test_rms_norm_of_a_row_of_zeros(dtype):
     x = jnp.zeros((2, 3), dtype)
     scale = jnp.array([1.0, -2.0, 0.5], dtype)
@@ -327,6 +414,11 @@ EMPTY = {
     "rms_norm": (ops.rms_norm, (zeros(0, 3), normal(3)), (0, 3)),
     "group_norm": (
         lambda *arrays: ops.group_norm(*arrays, 2),
+        (zeros(0, 3, 4), normal(4), normal(4)),
+        (0, 3, 4),
+    ),
+    "batch_norm": (
+        lambda *arrays: ops.batch_norm(*arrays)[0],
         (zeros(0, 3, 4), normal(4), normal(4)),
         (0, 3, 4),
     ),
@@ -485,15 +577,18 @@ def test_bfloat16_in_bfloat16_out(name):
     """And both are what float64 makes of the same numbers, rounded once or twice."""
     at_floats, low = in_bfloat16(name)
     high = [a.astype("float64") for a in low]
-    shape = jax.eval_shape(at_floats, *low)
-    dy = np.random.default_rng(2).standard_normal(shape.shape)
-    dy = jnp.asarray(dy, "bfloat16")
+    rng = np.random.default_rng(2)
+    shapes = jax.eval_shape(at_floats, *low)
+    dy = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape), "bfloat16"), shapes)
 
     y, gradients = value_and_pullback(at_floats, low, dy)
-    exact, expected = value_and_pullback(at_floats, high, dy.astype("float64"))
+    exact, expected = value_and_pullback(at_floats, high, dy)
 
-    assert y.dtype == ("float32" if name in IN_FLOAT32 else "bfloat16")
-    for g, e, a in zip((y, *gradients), (exact, *expected), (y, *low), strict=True):
+    first, *statistics = ys = jax.tree.leaves(y)
+    assert first.dtype == ("float32" if name in IN_FLOAT32 else "bfloat16")
+    assert all(s.dtype == "float32" for s in statistics)
+    found, wanted = (*ys, *gradients), (*jax.tree.leaves(exact), *expected)
+    for g, e, a in zip(found, wanted, (*ys, *low), strict=True):
         assert g.dtype == a.dtype
         size = np.abs(wide(e)).max(initial=0)
         close(g, e, 2**-7, 2**-7 * size)
@@ -521,7 +616,7 @@ def test_no_sum_is_taken_in_bfloat16(name):
 
     def value_and_gradients(*arrays):
         y, pullback = jax.vjp(op, *arrays)
-        return y, pullback(jnp.ones_like(y))
+        return y, pullback(jax.tree.map(jnp.ones_like, y))
 
     for equation in equations(jax.make_jaxpr(value_and_gradients)(*low).jaxpr):
         if equation.primitive.name in SUMS:
@@ -694,6 +789,26 @@ def test_group_norm_sums_in_float32():
     close(doffset, wide(dy).sum((0, 1)), ONCE)
 
 
+def test_batch_norm_sums_in_float32():
+    x, scale, offset = positive(N, 2), positive(2, seed=1), positive(2, seed=2)
+    dy = positive(N, 2, seed=3), positive(2, seed=4), positive(2, seed=5)
+    found, (dx, dscale, doffset) = value_and_pullback(
+        ops.batch_norm, (x, scale, offset), dy
+    )
+    mean, centred = wide(x).mean(0), wide(x) - wide(x).mean(0)
+    variance = (centred**2).mean(0)
+    std = np.sqrt(variance + 1e-6)
+    xhat, g = centred / std, wide(dy[0]) * wide(scale)
+    close(found[0], xhat * wide(scale) + wide(offset), ONCE, 1e-3)
+    close(found[1], mean, 1e-5)
+    close(found[2], variance, 1e-5)
+    expected = (g - g.mean(0) - xhat * (xhat * g).mean(0)) / std
+    expected += (wide(dy[1]) + 2 * centred * wide(dy[2])) / N
+    close(dx, expected, ONCE, 1e-3)
+    close(dscale, (xhat * wide(dy[0])).sum(0), ONCE, 1e-2)
+    close(doffset, wide(dy[0]).sum(0), ONCE)
+
+
 def test_softmaxes_sum_in_float32():
     x, dy = positive(2, N), positive(2, N, seed=1)
     p = np.exp(wide(x)) / np.exp(wide(x)).sum(1, keepdims=True)
@@ -781,6 +896,27 @@ def test_group_norm_of_groups_that_differ_by_a_last_digit():
     found = pulled(ops.group_norm, x, scale, offset, dy)
     wide = (a.astype(np.float64) for a in (x, scale, offset, dy))
     wanted = pulled(group_norm_reference, *wide)
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == np.float32
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
+
+
+def test_batch_norm_of_channels_that_differ_by_a_last_digit():
+    above = np.nextafter(np.float32(1000), np.float32(2000))
+    x = np.full((8, 4, 3), 1000, np.float32)
+    x[3:5] = above
+    x[..., 2] = np.arange(32, dtype=np.float32).reshape(8, 4)  # one that is near 0
+    scale, offset = np.float32([2, 3, -1]), np.float32([1, -1, 0])
+    dys = jax.tree.map(np.float32, (normal(8, 4, 3), normal(3), normal(3)))
+
+    def pulled(dtype):
+        f = ops.batch_norm if dtype == np.float32 else batch_norm_reference
+        arrays, dy = jax.tree.map(
+            lambda a: jnp.asarray(a, dtype), ((x, scale, offset), dys)
+        )
+        return value_and_pullback(lambda *a: f(*a, 1e-12), arrays, dy)
+
+    found, wanted = (jax.tree.leaves(pulled(dtype)) for dtype in (np.float32, np.float64))
     for a, b in zip(found, wanted, strict=True):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())

@@ -440,6 +440,21 @@ def test_group_norm(shape, groups):
     )
 
 
+@pytest.mark.parametrize("eps", [1e-6, 0.3])
+@pytest.mark.parametrize("shape", [(5, 3), (1, 4), (2, 3, 2), (2, 2, 3, 2), (7, 1)])
+def test_batch_norm(shape, eps):
+    def op(*arrays):
+        outputs = ops.batch_norm(*arrays, eps)
+        return jax.numpy.concatenate([a.ravel() for a in outputs])
+
+    check(
+        op,
+        lambda *arrays: naive.batch_norm(*arrays, eps=eps),
+        lambda *arrays: naive.batch_norm_grad(*arrays, eps=eps),
+        *normals(shape, shape[-1:], shape[-1:]),
+    )
+
+
 SOFTMAX = [
     ((5,), -1),
     ((1,), 0),

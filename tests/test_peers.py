@@ -222,6 +222,40 @@ def test_group_norm_as_torch(torch, size, groups):
     check(torch, op, peer, *normals((2, *size, 6), (6,), (6,)))
 
 
+@pytest.mark.parametrize(
+    "shape", [(7, 6), (2, 5, 6), (4, 3, 2, 6), (2, 2, 3, 2, 6)], ids=str
+)
+def test_batch_norm_as_torch(torch, shape):
+    def peer(x, scale, offset):
+        first = channels_first(x)
+        norm = torch.nn.functional.batch_norm
+        return channels_last(norm(first, None, None, scale, offset, True, 0.1, 1e-3))
+
+    def op(x, scale, offset):
+        return ops.batch_norm(x, scale, offset, 1e-3)[0]
+
+    check(torch, op, peer, *normals(shape, (6,), (6,)))
+
+
+def test_statistics_of_batch_norm_as_torch(torch):
+    (x,) = normals((4, 3, 2, 6))
+    _, mean, variance = ops.batch_norm(x, np.ones(6), np.zeros(6))
+    their_mean, unbiased = torch.zeros(6).double(), torch.ones(6).double()
+    first = channels_first(torch.tensor(x))
+    torch.nn.functional.batch_norm(first, their_mean, unbiased, None, None, True, 1.0)
+    np.testing.assert_allclose(mean, their_mean, rtol=1e-12)
+    np.testing.assert_allclose(variance * 24 / 23, unbiased, rtol=1e-12)
+
+    def peer(x):
+        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2), correction=0)
+        return torch.stack([mean, variance])
+
+    def op(x):
+        return jax.numpy.stack(ops.batch_norm(x, np.ones(6), np.zeros(6))[1:])
+
+    check(torch, op, peer, x)
+
+
 ACTIVATIONS = {
     "relu": ((), "relu", {}),
     "leaky_relu": ((), "leaky_relu", {}),
