@@ -14,7 +14,8 @@ from benchmarks.shapes import Shape
 from funcnn import ops
 
 AFFINE = ("conv", "conv_transpose", "dense")
-NORMS = ("layer_norm", "group_norm", "rms_norm")
+CENTRED = ("layer_norm", "batch_norm", "group_norm")
+NORMS = (*CENTRED, "rms_norm")
 FIRST = {"softmax_cross_entropy": "logits", "cross_entropy": "probs", "col2im": "cols"}
 PAIRS = {"mse": ("prediction", "target")} | dict.fromkeys(
     ("dot", "matmul", "tensordot"), ("a", "b")
@@ -35,7 +36,7 @@ class Case(NamedTuple):
         plain: what it is compared with.
         names: what the arguments are called.
         args: the arguments of both, arrays or `jax.ShapeDtypeStruct`s.
-        dy: the output's cotangent, likewise.
+        dy: the output's cotangent, likewise; a tuple of them for several outputs.
     """
 
     mine: Callable
@@ -91,7 +92,7 @@ def arguments(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
         found["bias"] = last
     if shape.op in NORMS:
         found["scale"] = last
-    if shape.op in ("layer_norm", "group_norm"):
+    if shape.op in CENTRED:
         found["offset"] = last
     if shape.op.endswith("cross_entropy"):
         found["labels"] = first[:-1]
@@ -127,7 +128,8 @@ def draw(shape: Shape) -> Case:
         return normal(like)
 
     args = tuple(map(array, case.names, case.args))
-    return case._replace(args=jax.device_put(args), dy=jax.device_put(normal(case.dy)))
+    dy = jax.tree.map(normal, case.dy)
+    return case._replace(args=jax.device_put(args), dy=jax.device_put(dy))
 
 
 def program(f: Callable, case: Case, kind: str) -> Callable:

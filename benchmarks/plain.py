@@ -70,6 +70,13 @@ def layer_norm(x, scale, offset, eps=1e-6):
     return (x - mean) * lax.rsqrt(variance + eps) * scale + offset
 
 
+def batch_norm(x, scale, offset, eps=1e-6):
+    """`(..., C)`, `(C,)`, `(C,)` to `(..., C)` and the statistics, `(C,)` and `(C,)`."""
+    axes = tuple(range(x.ndim - 1))
+    mean, variance = x.mean(axes), x.var(axes)
+    return (x - mean) * lax.rsqrt(variance + eps) * scale + offset, mean, variance
+
+
 def group_norm(x, scale, offset, groups, eps=1e-6):
     """`(N, *spatial, C)`, `(C,)`, `(C,)` to `(N, *spatial, C)`."""
     blocks = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)

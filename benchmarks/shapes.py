@@ -82,6 +82,9 @@ layer_norm  transformer  8192,512
 layer_norm  ViT-B  4096,768
 layer_norm  ConvNeXt, stage 1  8,56,56,96
 layer_norm  ConvNeXt, stage 3  16,14,14,384
+batch_norm  ResNet-18 at 32x32, stage 1  8,32,32,64
+batch_norm  ResNet-50, stage 3  32,14,14,256
+batch_norm  MLP  8192,512
 group_norm  UNet, level 2  4,64,64,64  groups=8
 group_norm  ResNet-18 at 32x32, stage 1  32,32,32,64  groups=32
 group_norm  ResNet-50, stage 3  16,14,14,1024  groups=32
@@ -121,6 +124,7 @@ col2im  small CNN  8,28,28,288  shape=8,28,28,32 kernel_size=3
 # Ops that share a line of the summary; every other op has its own.
 GROUPS = {
     "layer_norm": "norms",
+    "batch_norm": "norms",
     "group_norm": "norms",
     "rms_norm": "norms",
     "softmax_cross_entropy": "cross entropy",

@@ -35,8 +35,10 @@ SPATIAL = ("conv", "conv_transpose", "max_pool", "avg_pool", "group_norm", "im2c
 def test_shapes_are_valid(shape):
     case = describe(shape)
     rival = jax.eval_shape(case.plain, *case.args)
-    assert (rival.shape, rival.dtype) == (case.dy.shape, case.dy.dtype)
-    assert case.dy.dtype == jnp.float32
+    assert jax.tree.structure(rival) == jax.tree.structure(case.dy)
+    for theirs, dy in zip(jax.tree.leaves(rival), jax.tree.leaves(case.dy), strict=True):
+        assert (theirs.shape, theirs.dtype) == (dy.shape, dy.dtype)
+        assert dy.dtype == jnp.float32
 
 
 def test_shapes_are_many_and_told_apart():
