@@ -17,9 +17,11 @@ AFFINE = ("conv", "conv_transpose", "dense")
 CENTRED = ("layer_norm", "batch_norm", "group_norm")
 NORMS = (*CENTRED, "rms_norm")
 FIRST = {"softmax_cross_entropy": "logits", "cross_entropy": "probs", "col2im": "cols"}
-PAIRS = {"mse": ("prediction", "target")} | dict.fromkeys(
-    ("dot", "matmul", "tensordot"), ("a", "b")
-)
+ALIKE = {  # of two arrays of one shape
+    "mse": ("prediction", "target"),
+    **dict.fromkeys(("swiglu", "geglu"), ("gate", "value")),
+}
+PAIRS = ALIKE | dict.fromkeys(("dot", "matmul", "tensordot"), ("a", "b"))
 KINDS = ("forward", "vjp", "filter", "input")
 BOUND = 1e-3  # of the largest element: sums of a million float32 come to some 1e-5
 
@@ -80,7 +82,7 @@ def arguments(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
     else:
         names = PAIRS.get(shape.op, (FIRST.get(shape.op, "x"),))
     arrays = shape.arrays
-    if shape.op == "mse":
+    if shape.op in ALIKE:
         arrays *= 2
     if len(arrays) != len(names):
         raise ValueError(

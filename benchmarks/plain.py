@@ -103,6 +103,16 @@ def cross_entropy(probs, labels, eps=1e-10):
     return -jnp.log(jnp.take_along_axis(probs, labels[..., None], -1)[..., 0] + eps)
 
 
+def swiglu(gate, value):
+    """Any shape, twice, to the same."""
+    return silu(gate) * value
+
+
+def geglu(gate, value, approximate=True):
+    """Any shape, twice, to the same."""
+    return gelu(gate, approximate) * value
+
+
 def dense(x, weight, bias):
     """`(..., m)`, `(m, n)`, `(n,)` to `(..., n)`."""
     return x @ weight + bias

@@ -110,6 +110,8 @@ silu  LLaMA, small  4096,3072
 gelu  ConvNeXt  16,14,14,1536
 gelu  transformer  4096,3072
 softplus  mixture density  4096,1024
+swiglu  LLaMA, small  2048,1024
+geglu  Gemma, small  2048,1024
 softmax  attention  8,8,256,256
 log_softmax  ImageNet  64,1000
 mse  autoencoder  128,784
@@ -133,6 +135,7 @@ GROUPS = {
     **dict.fromkeys(("softmax", "log_softmax"), "softmax"),
     **dict.fromkeys(("relu", "leaky_relu", "elu", "sigmoid"), "activations"),
     **dict.fromkeys(("tanh", "silu", "gelu", "softplus"), "activations"),
+    **dict.fromkeys(("swiglu", "geglu"), "activations"),
     **dict.fromkeys(("im2col", "col2im"), "patches"),
 }
 

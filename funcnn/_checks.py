@@ -41,6 +41,29 @@ def as_array(op, name, a):
         ) from error
 
 
+def same_shape(op, **arrays):
+    """Check that two arrays have the same shape.
+
+    Raises:
+        ValueError: naming both, if they have not.
+    """
+    (one, a), (other, b) = arrays.items()
+    if a.shape != b.shape:
+        raise ValueError(
+            f"{op} needs {one} and {other} of the same shape; got {a.shape} and {b.shape}."
+        )
+
+
+def boolean(op, name, value):
+    """Check that `value` is a bool.
+
+    Raises:
+        TypeError: if it is not.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{op} needs a bool for {name}; got {value!r}.")
+
+
 def integer(op, name, value, minimum):
     """Return `value` as an int of at least `minimum`.
 

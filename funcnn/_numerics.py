@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 LARGE = 2**14  # numbers that are worth a condition, some microseconds
+HUGE = 2**20  # numbers that several arrays of are more than caches hold
 
 
 def promote(*arrays):
@@ -137,6 +138,17 @@ def apart(f, shape, *arrays):
     if not _large(shape):
         return f(*arrays)
     return on_cpu(functools.partial(once, f, shape), f, *arrays)
+
+
+def anew(x):
+    """`x`, of which a CPU computes anew what else is computed of `x`, if it is huge.
+
+    What is costly to compute, and read by two loops, XLA:CPU writes out between them. Only
+    while caches hold it is that faster.
+    """
+    if not known(x.shape) or x.size < HUGE:
+        return x
+    return on_cpu(jax.lax.optimization_barrier, lambda x: x, x)
 
 
 def _large(shape):

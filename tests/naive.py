@@ -595,6 +595,17 @@ def mse_grad(prediction, target, dy):
     return dprediction, dtarget
 
 
+def gated(activation, gate, value, dy):
+    """What passes the gate, and the cotangents of both; `activation` is one of below."""
+    y, dgate, dvalue = (np.zeros(gate.shape) for _ in range(3))
+    for i in indices(gate.shape):
+        passing, slope = activation(float(gate[i]))
+        y[i] = passing * value[i]
+        dgate[i] = slope * value[i] * dy[i]
+        dvalue[i] = passing * dy[i]
+    return y, dgate, dvalue
+
+
 # Activations: value and derivative at a number
 
 

@@ -177,6 +177,7 @@ CLAIMED = {
     "dot": ("matrices", "a b", 0),
     "dropout": ("a half", "key", 0),
     "elu": ("matrix", "x", 0),
+    "geglu": ("tanh", "gate value", 0),
     "gelu": ("tanh", "x", 0),
     "im2col": ("3x3", "", 0),
     "group_norm": ("two groups", "scale x", 3 * 2 * 2 * 4),  # three a group and image
@@ -194,6 +195,7 @@ CLAIMED = {
     "softmax": ("matrix", "output", 0),
     "softmax_cross_entropy": ("probabilities", "labels logits", 3 * 2 * 4),
     "softplus": ("matrix", "x", 0),
+    "swiglu": ("matrix", "gate value", 0),
     "tanh": ("matrix", "output", 0),
     "tensordot": ("two axes", "a b", 0),
 }

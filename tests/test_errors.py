@@ -335,6 +335,19 @@ def negative(name, *first):
     }
 
 
+def gate():
+    return {
+        "shapes": (
+            ValueError,
+            r"needs gate and value of the same shape; got \(3, 5\) and \(5,\)",
+            LOGITS,
+            LOGITS[0],
+        ),
+        "a number": (ValueError, r"; got \(3, 5\) and \(\)", LOGITS, 1.0),
+        "None": (TypeError, "needs value to be an array; got NoneType", LOGITS, None),
+    }
+
+
 def share(name, *first):
     interval = rf"needs {name} in \[0.0, 1.0\]; got "
     return {
@@ -686,6 +699,11 @@ MISTAKES = {
         ),
         "a number": (ValueError, r"; got \(3, 5\) and \(\)", LOGITS, 1.0),
         "None": (TypeError, "needs target to be an array; got NoneType", LOGITS, None),
+    },
+    "swiglu": gate(),
+    "geglu": {
+        **gate(),
+        "approximate": (TypeError, "a bool for approximate; got 'tanh'", V, V, "tanh"),
     },
     "softmax": axis(),
     "log_softmax": axis(),

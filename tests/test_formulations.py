@@ -129,6 +129,35 @@ def test_what_is_computed_once_has_a_loop_of_its_own():
     assert "optimization_barrier" not in exported
 
 
+def test_all_claims_hold_for_what_is_computed_anew(monkeypatch):
+    calls = []
+    usual = jax.lax.optimization_barrier
+    monkeypatch.setattr(_numerics, "HUGE", 0)
+    monkeypatch.setattr(
+        jax.lax, "optimization_barrier", lambda x: (calls.append(x), usual(x))[1]
+    )
+    report = verify.check_ops(["swiglu", "geglu"])
+    assert report.ok, str(report)
+    assert calls
+
+
+@pytest.mark.parametrize("op", [ops.swiglu, ops.geglu])
+def test_what_is_computed_anew_is_not_written_out(op, monkeypatch):
+    monkeypatch.setattr(_numerics, "HUGE", 64 * 64)
+
+    def pull(gate, value, dy):
+        return jax.vjp(op, gate, value)[1](dy)
+
+    x = np.ones((64, 64), np.float32)
+    loops = [
+        jax.jit(pull).lower(a, a, a).compile().as_text().count(" exponential(")
+        for a in (x, x[1:])
+    ]
+    assert loops == [2, 1]
+    exported = jax.export.export(jax.jit(pull), platforms=["cuda"])(x, x, x).mlir_module()
+    assert "optimization_barrier" not in exported
+
+
 def test_blocks_of_rows_are_whole_and_of_one_size():
     assert _norms.rows_at_once((8192, 512), 4) == 512
     assert _norms.rows_at_once((8, 56, 56, 96), 4) == 1792  # of at most 2730

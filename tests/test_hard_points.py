@@ -90,6 +90,73 @@ def test_the_derivative_of_relu_at_either_zero_is_zero():
     assert not dx.any()
 
 
+GATES = {
+    "swiglu": (ops.swiglu, ops.silu),
+    "geglu": (ops.geglu, ops.gelu),
+    "geglu, exact": (
+        functools.partial(ops.geglu, approximate=False),
+        functools.partial(ops.gelu, approximate=False),
+    ),
+}
+
+
+@DTYPES
+@pytest.mark.parametrize("name", GATES)
+def test_gates_reach_their_limits(name, dtype):
+    gated, _ = GATES[name]
+    gate = jnp.array([-INF, -INF, -1e4, 0.0, 1e4, INF, INF], dtype)
+    value = jnp.array([2.0, -1e4, -3.0, 4.0, 2.0, 3.0, -0.5], dtype)
+    dy = jnp.array([0.5, 1e4, -2.0, 4.0, -0.25, 8.0, -2.0], dtype)
+
+    y, (dgate, dvalue) = value_and_pullback(gated, (gate, value), dy)
+
+    far = wide(gate)[4]
+    assert y.dtype == dgate.dtype == dvalue.dtype == dtype
+    close(y, [0, 0, 0, 0, 2 * far, INF, -INF], ROUNDING[dtype])
+    close(dgate, [0, 0, 0, 8, -0.5, 24, 1], ROUNDING[dtype])
+    close(dvalue, [0, 0, 0, 0, -0.25 * far, INF, -INF], ROUNDING[dtype])
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_infinite_values_pass_and_zeros_times_infinity_are_nan(name):
+    gated, _ = GATES[name]
+    gate = jnp.array([1.0, 1.0, -INF, INF])
+    value = jnp.array([INF, -INF, INF, 0.0])
+    y, (dgate, dvalue) = value_and_pullback(gated, (gate, value))
+    close(y, [INF, -INF, math.nan, math.nan], 0)
+    close(dgate, [INF, -INF, math.nan, 0], 0)
+    assert np.isfinite(wide(dvalue)[:3]).all()
+
+
+@DTYPES
+@pytest.mark.parametrize("name", GATES)
+def test_gates_are_their_activations(name, dtype):
+    """Also far out on the left, where what passes is tiny and its digits are kept."""
+    gated, activation = GATES[name]
+    low = jnp.linspace(-9.0, 3.0, 49).astype(dtype)
+    value, dy = normal(49).astype(dtype), normal(49).astype(dtype)
+    gate = wide(low)
+
+    y, (dgate, dvalue) = value_and_pullback(gated, (low, value), dy)
+    act, (slope,) = value_and_pullback(activation, (jnp.asarray(gate),))
+
+    rtol, atol = (5 * ROUNDING[dtype] + 1e-12, float(jnp.finfo(dtype).tiny))
+    close(y, wide(act) * wide(value), rtol, atol)
+    close(dvalue, wide(act) * wide(dy), rtol, atol)
+    near = np.abs(wide(slope)) > 1e-2  # where it crosses 0, digits are lost
+    expected = wide(slope) * wide(value) * wide(dy)
+    close(wide(dgate)[near], expected[near], 5 * rtol)
+
+
+def test_gates_of_two_dtypes():
+    gate, value = normal(3, 4).astype("bfloat16"), normal(3, 4).astype("float32")
+    for op in (ops.swiglu, ops.geglu):
+        for arrays in ((gate, value), (value, gate)):
+            y, gradients = value_and_pullback(op, arrays)
+            assert y.dtype == jnp.float32
+            assert [g.dtype for g in gradients] == [a.dtype for a in arrays]
+
+
 # Softmax and its losses
 
 
@@ -431,6 +498,8 @@ EMPTY = {
     ),
     "cross_entropy": (at_label_zero(ops.cross_entropy), (zeros(0, 3),), (0,)),
     "mse": (ops.mse, (zeros(0, 3), zeros(0, 3)), (0, 3)),
+    "swiglu": (ops.swiglu, (zeros(0, 3), zeros(0, 3)), (0, 3)),
+    "geglu": (ops.geglu, (zeros(0, 3), zeros(0, 3)), (0, 3)),
     "dropout": (
         lambda x: ops.dropout(jax.random.key(0), x, 0.5),
         (zeros(0, 3),),

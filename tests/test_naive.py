@@ -576,3 +576,22 @@ def test_activations(name, constants):
         lambda x, dy: np.array([f(v, *constants)[1] for v in x.tolist()]) * dy,
         x,
     )
+
+
+@pytest.mark.parametrize("shape", [(), (41,), (3, 2), (0, 2)], ids=str)
+@pytest.mark.parametrize(
+    ("name", "activation", "constants"),
+    [("swiglu", "silu", ()), ("geglu", "gelu", ()), ("geglu", "gelu", (False,))],
+)
+def test_gates(name, activation, constants, shape):
+    def f(x):
+        return getattr(naive, activation)(x, *constants)
+
+    gate, value = map(np.asarray, normals(shape, shape))
+    check(
+        lambda g, v: getattr(ops, name)(g, v, *constants),
+        lambda g, v: naive.gated(f, g, v, np.ones(shape))[0],
+        lambda g, v, dy: naive.gated(f, g, v, dy)[1:],
+        3 * gate,
+        value,
+    )

@@ -281,6 +281,21 @@ def test_activations_as_torch(torch, name):
     check(torch, lambda x: op(x, *constants), lambda x: peer(x, **options), x)
 
 
+@pytest.mark.parametrize("name", ["silu", "gelu", "gelu, exact"])
+def test_gates_as_torch(torch, name):
+    constants, theirs, options = ACTIVATIONS[name]
+    op = {"silu": ops.swiglu, "gelu": ops.geglu}[name.split(",")[0]]
+    activation = getattr(torch.nn.functional, theirs)
+    gate, value = normals((6, 7), (6, 7))
+    check(
+        torch,
+        lambda gate, value: op(gate, value, *constants),
+        lambda gate, value: activation(gate, **options) * value,
+        4 * gate,
+        value,
+    )
+
+
 @pytest.mark.parametrize("axis", [-1, 0, 1])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_softmaxes_as_torch(torch, name, axis):

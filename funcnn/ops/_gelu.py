@@ -29,7 +29,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
+from funcnn._checks import boolean, float_arrays
 from funcnn._numerics import upcast
 
 ROOT = math.sqrt(2 / math.pi)
@@ -53,21 +53,32 @@ def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
 
 def gelu_fwd(x, approximate):
     (x,) = float_arrays("gelu", x=x)
-    if not isinstance(approximate, bool):
-        raise TypeError(f"gelu needs a bool for approximate; got {approximate!r}.")
-    held = jnp.maximum(upcast(x), -1e2)
-    return (held * distribution(jnp.minimum(held, 1e2), approximate)).astype(x.dtype), x
+    boolean("gelu", "approximate", approximate)
+    return activation(upcast(x), approximate).astype(x.dtype), x
 
 
 def gelu_bwd(approximate, x, dy):
-    xf, dyf = upcast(x), upcast(dy)
-    held = jnp.clip(xf, -1e2, 1e2)
-    below = distribution(held, approximate)
-    slope = below + held * density(held, below, approximate)
-    return ((slope * dyf).astype(x.dtype),)
+    return ((slope(upcast(x), approximate) * upcast(dy)).astype(x.dtype),)
 
 
 gelu.defvjp(gelu_fwd, gelu_bwd)
+
+
+def activation(x, approximate):
+    held, below = factors(x, approximate)
+    return held * below
+
+
+def slope(x, approximate):
+    held, below = factors(x, approximate)
+    held = jnp.minimum(held, 1e2)
+    return below + held * density(held, below, approximate)
+
+
+def factors(x, approximate):
+    """`x`, held above where gelu has reached 0, and `Phi(x)`."""
+    held = jnp.maximum(x, -1e2)
+    return held, distribution(jnp.minimum(held, 1e2), approximate)
 
 
 def distribution(x, approximate):

@@ -13,7 +13,7 @@ $$\bar p = 2\,(p - t)\,\bar y, \qquad \bar t = -\bar p.$$
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
+from funcnn._checks import float_arrays, same_shape
 from funcnn._numerics import accumulator, cast_like, promote
 
 
@@ -37,11 +37,7 @@ def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
 def mse_fwd(prediction, target):
     prediction, target = float_arrays("mse", prediction=prediction, target=target)
-    if prediction.shape != target.shape:
-        raise ValueError(
-            "mse needs prediction and target of the same shape; "
-            f"got {prediction.shape} and {target.shape}."
-        )
+    same_shape("mse", prediction=prediction, target=target)
     return difference(prediction, target) ** 2, (prediction, target)
 
 

@@ -33,18 +33,30 @@ def silu(x: jax.Array) -> jax.Array:
 
 def silu_fwd(x):
     (x,) = float_arrays("silu", x=x)
-    held = jnp.maximum(upcast(x), -1e3)
-    return (held * jax.lax.logistic(held)).astype(x.dtype), x
+    return activation(upcast(x)).astype(x.dtype), x
 
 
 def silu_bwd(x, dy):
-    xf, dyf = upcast(x), upcast(dy)
-    held = jnp.clip(xf, -1e3, 1e3)
-    s = jax.lax.logistic(held)
-    return ((s * (1 + held * (1 - s)) * dyf).astype(x.dtype),)
+    return ((slope(upcast(x)) * upcast(dy)).astype(x.dtype),)
 
 
 silu.defvjp(silu_fwd, silu_bwd)
+
+
+def activation(x):
+    held, s = factors(x)
+    return held * s
+
+
+def slope(x):
+    held, s = factors(x)
+    return s * (1 + jnp.minimum(held, 1e3) * (1 - s))
+
+
+def factors(x):
+    """`x`, held above where silu has reached 0, and its sigmoid."""
+    held = jnp.maximum(x, -1e3)
+    return held, jax.lax.logistic(held)
 
 
 def silu_reference(x):
