@@ -18,6 +18,7 @@ from funcnn.layers import (
     Dropout,
     Elu,
     Flatten,
+    GeGLU,
     Gelu,
     GlobalAvgPool,
     GroupNorm,
@@ -36,6 +37,7 @@ from funcnn.layers import (
     Silu,
     Softmax,
     Softplus,
+    SwiGLU,
     Tanh,
 )
 
@@ -43,6 +45,17 @@ KEY = jax.random.key(0)
 IMAGE = (2, 6, 4, 3)
 PLAIN = lambda op, *args, **kwargs: lambda params, x: op(x, *args, **kwargs)  # noqa: E731
 AFFINE = lambda op, *args: lambda p, x: op(x, p["weight"], p.get("bias"), *args)  # noqa: E731
+
+
+def halves(op, *args):
+    """An op of the gates and the values in the two halves of a dense layer."""
+
+    def f(p, x):
+        y = x @ p["weight"] + p.get("bias", 0.0)
+        middle = y.shape[-1] // 2
+        return op(y[..., :middle], y[..., middle:], *args)
+
+    return f
 
 
 # Layer, input's shape, params' shapes, and what it computes. Tests below hold all of
@@ -60,6 +73,20 @@ SAMPLES = {
         (2, 4, 3),
         {"weight": (3, 1), "bias": (1,)},
         AFFINE(ops.dense),
+    ),
+    "SwiGLU": (SwiGLU(4), (2, 3), {"weight": (3, 8)}, halves(ops.swiglu)),
+    "SwiGLU, bias": (
+        SwiGLU(2, use_bias=True),
+        (2, 4, 3),
+        {"weight": (3, 4), "bias": (4,)},
+        halves(ops.swiglu),
+    ),
+    "GeGLU": (GeGLU(4), (2, 3), {"weight": (3, 8)}, halves(ops.geglu)),
+    "GeGLU, exact, bias": (
+        GeGLU(1, approximate=False, use_bias=True),
+        (2, 3),
+        {"weight": (3, 2), "bias": (2,)},
+        halves(ops.geglu, False),
     ),
     "Conv": (Conv(8, 3), IMAGE, {"weight": (3, 3, 3, 8), "bias": (8,)}, AFFINE(ops.conv)),
     "Conv, no bias": (
@@ -314,6 +341,8 @@ def test_norms_start_with_scale_one_and_offset_zero(norm):
     "make",
     [
         Dense,
+        lambda *a, **k: SwiGLU(a[0] // 2, use_bias=True, **k),
+        lambda *a, **k: GeGLU(a[0] // 2, use_bias=True, **k),
         lambda *a, **k: Conv(a[0], 3, **k),
         lambda *a, **k: ConvTranspose(a[0], 3, **k),
     ],
@@ -659,6 +688,8 @@ def test_wrong_conv(args, kind, message):
         (Dense(2), (True, 3), TypeError, "ShapeDtypeStruct; got (True, 3)."),
         (Dense(2), (1.0, 3), TypeError, "ShapeDtypeStruct; got (1.0, 3)."),
         (Dense(2), (-1, 3), ValueError, "Dense needs a shape of at least 0; got (-1, 3)."),
+        (SwiGLU(2), (), ValueError, "SwiGLU needs x of shape (..., in_features) with"),
+        (GeGLU(2), (3, 0), ValueError, "that is not empty; got (3, 0)."),
         (Relu(), "ab", TypeError, "Relu needs a shape, a tuple of ints, or"),
         (Dropout(0.5), (2.5,), TypeError, "Dropout needs a shape, a tuple of ints, or"),
         (
@@ -723,6 +754,13 @@ def test_wrong_conv_transpose():
     fails(ValueError, message, init, KEY, IMAGE)
 
 
+@pytest.mark.parametrize("make", [SwiGLU, GeGLU])
+def test_wrong_gated_layers(make):
+    name = make.__name__
+    fails(ValueError, f"{name} needs features of at least 1; got 0.", make, 0)
+    fails(TypeError, f"{name} needs an integer features; got 1.5.", make, 1.5)
+
+
 def test_groups_that_do_not_fit():
     fails(ValueError, "GroupNorm needs groups of at least 1; got 0.", GroupNorm, 0)
     fails(TypeError, "GroupNorm needs an integer groups; got 0.5.", GroupNorm, 0.5)
@@ -751,6 +789,8 @@ NORM = {"scale": jnp.ones(3), "offset": jnp.ones(3)}
             ValueError,
             "a dict with weight; got a dict with",
         ),
+        (SwiGLU(2), DENSE, ValueError, "SwiGLU needs params in a dict with weight; got a"),
+        (GeGLU(2, use_bias=True), {}, ValueError, "GeGLU needs params in a dict with weig"),
         (Conv(2, 3), NORM, ValueError, "Conv needs params in a dict with weight, bias; "),
         (
             LayerNorm(),

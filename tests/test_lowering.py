@@ -48,6 +48,8 @@ def mlp():
         L.Flatten(),
         L.Dense(16),
         L.Silu(),
+        L.SwiGLU(16),
+        L.GeGLU(16, use_bias=True),
         L.Dense(16),
         L.Tanh(),
         L.Residual(L.LayerNorm(), L.Dense(16), L.Gelu(approximate=False)),
