@@ -90,6 +90,17 @@ def test_the_derivative_of_relu_at_either_zero_is_zero():
     assert not dx.any()
 
 
+def test_exact_gelu_keeps_its_digits_on_the_left():
+    """What rounding does to the argument, the exponential magnifies by its square."""
+    x = np.linspace(-12.5, -1.0, 500, dtype=np.float32)
+    y, (dx,) = value_and_pullback(lambda x: ops.gelu(x, False), (x,))
+    below = np.array([math.erfc(-v / math.sqrt(2)) / 2 for v in x.tolist()])
+    slope = below + wide(x) * np.exp(-(wide(x) ** 2) / 2) / math.sqrt(2 * math.pi)
+    magnified = (4 + wide(x) ** 2) * 2**-23
+    assert (np.abs(wide(y) / (x * below) - 1) < magnified).all()
+    assert (np.abs(wide(dx) / slope - 1) < magnified).all()
+
+
 GATES = {
     "swiglu": (ops.swiglu, ops.silu),
     "geglu": (ops.geglu, ops.gelu),
