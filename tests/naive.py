@@ -647,3 +647,32 @@ def gelu(x, approximate=True):
     t, slope = tanh(root * (x + 0.044715 * x**3))
     inner = root * (1 + 3 * 0.044715 * x**2)
     return x * (1 + t) / 2, (1 + t) / 2 + x * slope * inner / 2
+
+
+# Embeddings
+
+
+def embed(table, ids):
+    y = np.zeros((*ids.shape, table.shape[1]))
+    for k in indices(y.shape):
+        y[k] = table[ids[k[:-1]], k[-1]]
+    return y
+
+
+def embed_grad(table, ids, dy):
+    dtable = np.zeros(table.shape)
+    for k in indices(dy.shape):
+        dtable[ids[k[:-1]], k[-1]] += dy[k]
+    return dtable
+
+
+def rope(x, positions, base=10000.0, sense=1):
+    """Pairs of features as complex numbers, each times one of length 1."""
+    y, half = np.zeros(x.shape), x.shape[-1] // 2
+    for b, t, h, i in indices((*x.shape[:-1], half)):
+        position = int(positions[t] if positions.ndim == 1 else positions[b, t])
+        angle = sense * position / base ** (i / half)
+        z = complex(x[b, t, h, i], x[b, t, h, i + half])
+        z *= complex(math.cos(angle), math.sin(angle))
+        y[b, t, h, i], y[b, t, h, i + half] = z.real, z.imag
+    return y

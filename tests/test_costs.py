@@ -178,6 +178,7 @@ CLAIMED = {
     "dropout": ("a half", "key", 0),
     "elu": ("matrix", "x", 0),
     "geglu": ("tanh", "gate value", 0),
+    "embed": ("sequence", "ids", 0),
     "gelu": ("tanh", "x", 0),
     "im2col": ("3x3", "", 0),
     "group_norm": ("two groups", "scale x", 3 * 2 * 2 * 4),  # three a group and image
@@ -190,6 +191,7 @@ CLAIMED = {
     "mse": ("matrix", "prediction target", 0),
     "relu": ("matrix", "output", 0),
     "rms_norm": ("batch", "scale x", 3 * 4),  # a float32 a row
+    "rope": ("positions", "positions", 0),
     "sigmoid": ("matrix", "output", 0),
     "silu": ("matrix", "x", 0),
     "softmax": ("matrix", "output", 0),

@@ -690,6 +690,57 @@ MISTAKES = {
             V,
         ),
     },
+    "embed": {
+        "ids of floats": (
+            TypeError,
+            r"needs ids of an integer dtype; got float\d+ of shape \(3,\)",
+            *(PROBS, np.ones(3)),
+        ),
+        "ids bool": (TypeError, "of an integer dtype; got bool", PROBS, LABELS > 0),
+        "ids None": (TypeError, "needs ids to be an array; got NoneType", PROBS, None),
+        "ids a list": (TypeError, "needs ids to be an array; got list", PROBS, [0, 1]),
+        "table of rank 1": (
+            ValueError,
+            r"needs table of shape \(V, d\) with V > 0; got \(4,\)",
+            V,
+            LABELS,
+        ),
+        "table of rank 3": (ValueError, r"; got \(2, 3, 4\)", GROUPED[0], LABELS),
+        "no rows": (ValueError, r"with V > 0; got \(0, 5\)", PROBS[:0], LABELS),
+        "table None": (TypeError, "table to be an array; got NoneType", None, LABELS),
+    },
+    "rope": {
+        "base str": (TypeError, "needs a number for base; got 'a'", X, None, "a"),
+        "base None": (TypeError, "needs a number for base; got None", X, None, None),
+        "base 0": (ValueError, "needs base of at least 1.0; got 0", X, None, 0),
+        "base NaN": (ValueError, "needs base of at least 1.0; got nan", X, None, NAN),
+        "rank": (
+            ValueError,
+            r"needs x of shape \(B, T, H, D\) with D even; got \(3, 5\)",
+            LOGITS,
+        ),
+        "odd": (ValueError, r"with D even; got \(2, 5, 4, 5\)", X[..., :5]),
+        "positions short": (
+            ValueError,
+            r"needs positions of shape \(5,\) or \(2, 5\) for x of shape "
+            r"\(2, 5, 4, 6\); got \(3,\)",
+            X,
+            LABELS,
+        ),
+        "a position": (ValueError, r"or \(2, 5\) for x .*; got \(\)", X, 1),
+        "positions of one": (ValueError, r"; got \(1, 5\)", X, np.zeros((1, 5), int)),
+        "positions of floats": (
+            TypeError,
+            r"needs positions of an integer dtype; got float\d+ of shape \(5,\)",
+            *(X, np.ones(5)),
+        ),
+        "positions a list": (
+            TypeError,
+            "needs positions to be an array; got list",
+            *(X, [0, 1, 2, 3, 4]),
+        ),
+        "x None": (TypeError, "needs x to be an array; got NoneType", None),
+    },
     "mse": {
         "shapes": (
             ValueError,

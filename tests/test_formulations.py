@@ -107,7 +107,7 @@ def test_all_claims_hold_for_what_is_computed_once(monkeypatch):
     usual = jax.lax.cond
     monkeypatch.setattr(_numerics, "LARGE", 0)
     monkeypatch.setattr(jax.lax, "cond", lambda *a: (calls.append(a), usual(*a))[1])
-    for name in ("conv", "group_norm", "batch_norm"):
+    for name in ("conv", "group_norm", "batch_norm", "rope"):
         calls.clear()
         report = verify.check_ops([name])
         assert report.ok, str(report)

@@ -511,6 +511,12 @@ EMPTY = {
     "mse": (ops.mse, (zeros(0, 3), zeros(0, 3)), (0, 3)),
     "swiglu": (ops.swiglu, (zeros(0, 3), zeros(0, 3)), (0, 3)),
     "geglu": (ops.geglu, (zeros(0, 3), zeros(0, 3)), (0, 3)),
+    "embed": (
+        lambda table: ops.embed(table, jnp.zeros((0, 2), int)),
+        (normal(4, 3),),
+        (0, 2, 3),
+    ),
+    "rope": (ops.rope, (zeros(0, 3, 2, 4),), (0, 3, 2, 4)),
     "dropout": (
         lambda x: ops.dropout(jax.random.key(0), x, 0.5),
         (zeros(0, 3),),
@@ -531,6 +537,67 @@ def test_an_empty_batch_gives_nothing_and_zero_gradients(name):
     for a, g in zip(arrays, gradients, strict=True):
         assert (g.shape, g.dtype) == (a.shape, a.dtype)
         assert not g.any()
+
+
+# Embeddings
+
+
+@DTYPES
+def test_embed_out_of_range_is_nan_and_pays_no_row(dtype):
+    table = jnp.asarray(normal(4, 2), dtype)
+    ids = jnp.array([[0, -1, 4], [3, -(2**31), 2**31 - 1]])
+    dy = jnp.arange(1, 13).reshape(2, 3, 2)
+    y, (dtable,) = value_and_pullback(lambda table: ops.embed(table, ids), (table,), dy)
+    assert y.dtype == dtable.dtype == dtype
+    assert (np.isnan(wide(y)).all(-1) == [[False, True, True]] * 2).all()
+    close(y[:, 0], wide(table)[[0, 3]], 0)
+    close(dtable, [[1, 2], [0, 0], [0, 0], [7, 8]], 0)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint32, np.int64])
+def test_ids_narrower_than_the_number_of_rows(dtype):
+    table, ids = normal(1000, 2), np.array([3, 100, 3])
+    dy = normal(3, 2)
+    y, (dtable,) = value_and_pullback(
+        lambda table: ops.embed(table, ids.astype(dtype)), (table,), dy
+    )
+    close(y, table[ids], 0)
+    expected = np.zeros((1000, 2))
+    np.add.at(expected, ids, dy)
+    close(dtable, expected, 1e-14)
+
+
+def test_rope_is_accurate_far_out():
+    """In float32, against angles in float64: a product in float32 is off by 0.004.
+
+    Four roundings of an angle below pi make 7e-7, and points lie within the square root
+    of 2.
+    """
+    for positions in ([0, 1, 99_999, 100_000], [-100_000, 2**24 + 1, 2**31 - 1, -(2**31)]):
+        positions = np.array(positions, np.int32)
+        x = np.random.default_rng(0).uniform(-1, 1, (1, 4, 2, 128)).astype(np.float32)
+        turns = np.exp(1j * positions[:, None, None] * 1e4 ** (-np.arange(64) / 64))
+        y, pull = jax.vjp(functools.partial(ops.rope, positions=positions), x)
+        for found, turn in ((y, turns), (pull(x)[0], turns.conj())):
+            z = turn * (x[..., :64] + 1j * x[..., 64:])
+            close(found, np.concatenate([z.real, z.imag], -1), 0, 1e-6)
+
+
+@DTYPES
+def test_rope_depends_on_distances_and_its_pullback_undoes_it(dtype):
+    q, k = (jnp.asarray(normal(1, 5, 1, 8), dtype) for _ in range(2))
+    near, far = jnp.arange(5), 1000 + jnp.arange(5)
+    tolerance = 20 * ROUNDING[dtype]
+
+    def scores(positions):
+        a, b = (wide(ops.rope(x, positions)) for x in (q, k))
+        return np.einsum("bthd,bshd->ts", a, b)
+
+    close(scores(far), scores(near), 0, tolerance)
+    y, (dx,) = value_and_pullback(ops.rope, (q,), ops.rope(q))
+    assert y.dtype == dx.dtype == dtype
+    close(dx, q, 0, tolerance)
+    close(y[:, 0], q[:, 0], 0)
 
 
 # Dropout
@@ -687,6 +754,7 @@ def equations(jaxpr):
 
 
 SUMS = {"dot_general", "conv_general_dilated", "reduce_sum", "reduce_window_sum", "cumsum"}
+SUMS |= {"scatter-add"}
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -887,6 +955,15 @@ def test_batch_norm_sums_in_float32():
     close(dx, expected, ONCE, 1e-3)
     close(dscale, (xhat * wide(dy[0])).sum(0), ONCE, 1e-2)
     close(doffset, wide(dy[0]).sum(0), ONCE)
+
+
+def test_embed_sums_in_float32():
+    ids, dy = np.arange(N) % 3, positive(N, 2)
+    _, (dtable,) = value_and_pullback(
+        lambda table: ops.embed(table, ids), (positive(4, 2),), dy
+    )
+    expected = [wide(dy)[ids == i].sum(0) for i in range(4)]
+    close(dtable, expected, ONCE)
 
 
 def test_softmaxes_sum_in_float32():

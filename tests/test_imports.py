@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "_numerics": set(),
     "_checks": set(),
     "_windows": {"_numerics", "_checks"},
+    "_angles": {"_numerics"},
     "_norms": {"_numerics"},
     "_pooling": {"_numerics", "_windows"},
     "_convolution": {"_numerics", "_windows"},

@@ -595,3 +595,32 @@ def test_gates(name, activation, constants, shape):
         3 * gate,
         value,
     )
+
+
+# Embeddings
+
+
+@pytest.mark.parametrize("ids", [(), (7,), (3, 4), (0, 2)], ids=str)
+@pytest.mark.parametrize("table", [(5, 3), (1, 2), (4, 1), (40, 2), (3, 0)], ids=str)
+def test_embed(table, ids):
+    ids = np.asarray(RNG(3).integers(0, table[0], ids))
+    check(
+        lambda table: ops.embed(table, ids),
+        lambda table: naive.embed(table, ids),
+        lambda table, dy: naive.embed_grad(table, ids, dy),
+        *normals(table),
+    )
+
+
+@pytest.mark.parametrize("base", [10000.0, 50.0])
+@pytest.mark.parametrize("positions", [None, (3,), (2, 3)], ids=str)
+@pytest.mark.parametrize("width", [2, 6, 8])
+def test_rope(width, positions, base):
+    given = None if positions is None else RNG(3).integers(-500, 500, positions)
+    numbers = np.arange(3) if given is None else given
+    check(
+        lambda x: ops.rope(x, given, base),
+        lambda x: naive.rope(x, numbers, base),
+        lambda x, dy: naive.rope(dy, numbers, base, -1),
+        *normals((2, 3, 2, width)),
+    )

@@ -399,3 +399,13 @@ def test_label_smoothing_as_optax(optax, smoothing):
 
 def test_squared_error_as_optax(optax):
     check_jax(ops.mse, optax.losses.squared_error, *normals((3, 4), (3, 4)))
+
+
+@pytest.mark.parametrize("ids", [(), (7,), (2, 30), (0, 2)], ids=str)
+def test_embed_as_torch(torch, ids):
+    ids = np.asarray(np.random.default_rng(2).integers(0, 9, ids))
+
+    def peer(table):
+        return torch.nn.functional.embedding(torch.tensor(ids), table)
+
+    check(torch, lambda table: ops.embed(table, ids), peer, *normals((9, 4)))

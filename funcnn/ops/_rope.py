@@ -1,0 +1,138 @@
+r"""Rotary position embedding (Su et al., 2021, arXiv:2104.09864).
+
+**Forward.** Feature $i$ of a head of $D$ and feature $i + D/2$ are the coordinates of a
+point in a plane. At position $p$ it is turned by the angle $p\,\theta_i$:
+
+$$\begin{pmatrix} y_i \\ y_{i + D/2} \end{pmatrix} =
+\begin{pmatrix} \cos p\theta_i & -\sin p\theta_i \\
+\sin p\theta_i & \cos p\theta_i \end{pmatrix}
+\begin{pmatrix} x_i \\ x_{i + D/2} \end{pmatrix},
+\qquad \theta_i = b^{-2i/D}, \quad 0 \le i < D/2.$$
+
+Then $\langle y, y' \rangle$, for a query at $p$ and a key at $p'$, depends on $p - p'$
+alone. The halves are paired as in GPT-NeoX and Llama; the paper pairs neighbours,
+$2i$ and $2i + 1$, which is the same up to the order of the features.
+
+**Backward.** The map is linear and a rotation $R$ in each plane, whose transpose is the
+rotation by the opposite angle:
+
+$$\bar x = R(p\theta)^\top \bar y = R(-p\theta)\,\bar y.$$
+
+**Residuals.** The positions alone, or nothing if they are 0 to T - 1: cosines and sines are
+made again.
+
+**Hard points.** Angles are exact to about the last digit of a number between $-\pi$ and
+$\pi$, however large the position; the product $p\,\theta_i$ in float32 would be off by
+0.004 at position $10^5$.
+
+**Speed.** On a CPU cosines and sines are computed once and not for each batch and head,
+as XLA would: 2 to 20 times as fast.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn._angles import cos_sin
+from funcnn._checks import as_array, float_arrays, number
+from funcnn._numerics import Like, cast_like, upcast
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def rope(
+    x: jax.Array, positions: jax.Array | None = None, base: float = 10000.0
+) -> jax.Array:
+    """Turn each pair of features `(i, i + D/2)` by an angle proportional to its position.
+
+    Args:
+        x: shape `(B, T, H, D)`, queries or keys, with D even.
+        positions: integers of shape `(T,)` or `(B, T)`, also negative ones; by default 0 to
+            T - 1.
+        base: the angle's slowest growth is about `1 / base` a position; at least 1.
+
+    Returns:
+        Shape and dtype of `x`; computed in at least float32.
+
+    Raises:
+        TypeError: if `x` is not a floating-point array, `positions` not one of integers, or
+            `base` not a number.
+        ValueError: if the shapes do not fit, D is odd, or `base` is less than 1.
+    """
+    return rope_fwd(x, positions, base)[0]
+
+
+def rope_fwd(x, positions, base):
+    (x,) = float_arrays("rope", x=x)
+    base = number("rope", "base", base, low=1.0)
+    if x.ndim != 4 or x.shape[-1] % 2:
+        raise ValueError(f"rope needs x of shape (B, T, H, D) with D even; got {x.shape}.")
+    if positions is not None:
+        positions = as_array("rope", "positions", positions)
+        if not jnp.issubdtype(positions.dtype, jnp.integer):
+            raise TypeError(
+                "rope needs positions of an integer dtype; "
+                f"got {positions.dtype} of shape {positions.shape}."
+            )
+        if positions.shape not in (x.shape[1:2], x.shape[:2]):
+            raise ValueError(
+                f"rope needs positions of shape {x.shape[1:2]} or {x.shape[:2]} for x of "
+                f"shape {x.shape}; got {positions.shape}."
+            )
+    return turned(x, positions, base, 1), (positions, Like.of(x))
+
+
+def rope_bwd(base, residuals, dy):
+    positions, x = residuals
+    dx = turned(dy, positions, base, -1)
+    return *cast_like((dx,), (x,)), None
+
+
+rope.defvjp(rope_fwd, rope_bwd)
+
+
+def turned(x, positions, base, sense):
+    """The rotation, or with a `sense` of -1 the opposite one."""
+    if positions is None:
+        positions = jnp.arange(x.shape[1])
+    xf, half = upcast(x), x.shape[-1] // 2
+    # an axis for the heads, which share their angles
+    cos, sin = cos_sin(positions[..., None], half, base, xf.dtype, x.shape)
+    first, second = xf[..., :half], xf[..., half:]
+    sin = sense * sin
+    y = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
+    return y.astype(x.dtype)
+
+
+def rope_reference(x, positions=None, base=10000.0):
+    """The definition, left to `jax.grad`: a two by two matrix for every pair."""
+    half = x.shape[-1] // 2
+    if positions is None:
+        positions = jnp.arange(x.shape[1])
+    frequencies = base ** (-jnp.arange(half, dtype=x.dtype) / half)
+    angles = positions.astype(x.dtype)[..., None] * frequencies
+    angles = jnp.broadcast_to(angles, (*x.shape[:2], half))
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    rotations = jnp.array([[cos, -sin], [sin, cos]])
+    pairs = x.reshape(*x.shape[:-1], 2, half)
+    return jnp.einsum("ijbtp,bthjp->bthip", rotations, pairs).reshape(x.shape)
+
+
+def rope_cases(rng):
+    """Arguments on which every claim is tested."""
+    x = rng.standard_normal((2, 3, 2, 4))
+    wide = rng.standard_normal((1, 4, 1, 6))
+    return {
+        "positions": (x, np.array([5, 0, 7])),
+        "in order": (x,),
+        "each its own": (x, rng.integers(0, 50, (2, 3))),
+        "base 100": (wide, None, 100.0),
+        "negative": (wide, np.array([-3, 0, 2, -40])),
+        "far": (wide, np.array([100_000, 99_999, 12_345, 65_536])),
+        "far, base 1": (wide, np.array([1000, -1000, 3, 1]), 1.0),
+        "one pair": (x[..., :2], np.array([1, 2, 3])),
+        "bytes": (x, np.array([5, 0, 200], "uint8")),
+        "no positions": (x[:, :0], np.zeros(0, int)),
+        "empty batch": (x[:0],),
+    }
