@@ -17,11 +17,16 @@ AFFINE = ("conv", "conv_transpose", "dense")
 CENTRED = ("layer_norm", "batch_norm", "group_norm")
 NORMS = (*CENTRED, "rms_norm")
 FIRST = {"softmax_cross_entropy": "logits", "cross_entropy": "probs", "col2im": "cols"}
+INTEGERS = ("labels", "ids")  # arguments that have no gradient
 ALIKE = {  # of two arrays of one shape
     "mse": ("prediction", "target"),
     **dict.fromkeys(("swiglu", "geglu"), ("gate", "value")),
 }
-PAIRS = ALIKE | dict.fromkeys(("dot", "matmul", "tensordot"), ("a", "b"))
+PAIRS = {
+    **ALIKE,
+    "embed": ("table", "ids"),
+    **dict.fromkeys(("dot", "matmul", "tensordot"), ("a", "b")),
+}
 KINDS = ("forward", "vjp", "filter", "input")
 BOUND = 1e-3  # of the largest element: sums of a million float32 come to some 1e-5
 
@@ -99,7 +104,7 @@ def arguments(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
     if shape.op.endswith("cross_entropy"):
         found["labels"] = first[:-1]
     return {
-        name: jax.ShapeDtypeStruct(a, jnp.int32 if name == "labels" else jnp.float32)
+        name: jax.ShapeDtypeStruct(a, jnp.int32 if name in INTEGERS else jnp.float32)
         for name, a in found.items()
     }
 
@@ -117,8 +122,8 @@ def draw(shape: Shape) -> Case:
         return rng.standard_normal(like.shape, dtype=np.float32)
 
     def array(name, like):
-        if name == "labels":
-            classes = shape.arrays[0][-1]
+        if name in INTEGERS:
+            classes = shape.arrays[0][-1 if name == "labels" else 0]
             return rng.integers(0, classes, like.shape, dtype=np.int32)
         if name == "weight":
             return normal(like) / np.float32(math.sqrt(math.prod(like.shape[:-1])))
@@ -144,7 +149,7 @@ def program(f: Callable, case: Case, kind: str) -> Callable:
     if kind == "forward":
         return lambda args, dy: f(*args)
     chosen = {"filter": ("weight",), "input": ("x",)}.get(
-        kind, tuple(name for name in case.names if name != "labels")
+        kind, tuple(name for name in case.names if name not in INTEGERS)
     )
 
     def pull(args, dy):

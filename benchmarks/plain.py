@@ -113,6 +113,21 @@ def geglu(gate, value, approximate=True):
     return gelu(gate, approximate) * value
 
 
+def embed(table, ids):
+    """`(V, d)`, integers `(...)` to `(..., d)`."""
+    return table[ids]
+
+
+def rope(x):
+    """`(B, T, H, D)` to the same, at positions 0 to T - 1."""
+    half = x.shape[-1] // 2
+    frequencies = 10000.0 ** (-jnp.arange(half, dtype=x.dtype) / half)
+    angles = jnp.arange(x.shape[1], dtype=x.dtype)[:, None, None] * frequencies
+    cos, sin = jnp.cos(angles), jnp.sin(angles)
+    a, b = jnp.split(x, 2, -1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
+
+
 def dense(x, weight, bias):
     """`(..., m)`, `(m, n)`, `(n,)` to `(..., n)`."""
     return x @ weight + bias

@@ -99,6 +99,11 @@ dense  MNIST, last  128,512 512,10
 dense  ImageNet, head  64,2048 2048,1000
 dense  transformer  1024,512 512,2048
 dense  transformer  4,256,2048 2048,512
+embed  word vectors  50000,128 100000
+embed  language model  8192,256 8,256
+embed  character model  128,128 8,256
+rope  transformer  8,256,8,64
+rope  LLaMA, small  1,1024,16,64
 relu  ResNet-18 at 32x32  32,32,32,64
 relu  transformer  4096,3072
 leaky_relu  DCGAN  32,32,32,64
@@ -137,6 +142,7 @@ GROUPS = {
     **dict.fromkeys(("tanh", "silu", "gelu", "softplus"), "activations"),
     **dict.fromkeys(("swiglu", "geglu"), "activations"),
     **dict.fromkeys(("im2col", "col2im"), "patches"),
+    **dict.fromkeys(("embed", "rope"), "embeddings"),
 }
 
 
