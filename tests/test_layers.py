@@ -17,6 +17,7 @@ from funcnn.layers import (
     DepthwiseConv,
     Dropout,
     Elu,
+    Embed,
     Flatten,
     GeGLU,
     Gelu,
@@ -28,6 +29,7 @@ from funcnn.layers import (
     LeakyRelu,
     LogSoftmax,
     MaxPool,
+    PositionalEmbedding,
     Relu,
     Residual,
     RMSNorm,
@@ -43,6 +45,7 @@ from funcnn.layers import (
 
 KEY = jax.random.key(0)
 IMAGE = (2, 6, 4, 3)
+IDS = jax.ShapeDtypeStruct((2, 3), jnp.int32)
 PLAIN = lambda op, *args, **kwargs: lambda params, x: op(x, *args, **kwargs)  # noqa: E731
 AFFINE = lambda op, *args: lambda p, x: op(x, p["weight"], p.get("bias"), *args)  # noqa: E731
 
@@ -56,6 +59,15 @@ def halves(op, *args):
         return op(y[..., :middle], y[..., middle:], *args)
 
     return f
+
+
+def sinusoids(length, features):
+    """The table of Vaswani et al., element by element."""
+    table = np.zeros((length, features))
+    for pos, i in np.ndindex(length, features // 2):
+        angle = pos / 10000 ** (2 * i / features)
+        table[pos, 2 * i : 2 * i + 2] = math.sin(angle), math.cos(angle)
+    return table
 
 
 # Layer, input's shape, params' shapes, and what it computes. Tests below hold all of
@@ -168,6 +180,24 @@ SAMPLES = {
         {"scale": (4,), "offset": (4,)},
         lambda p, x: ops.group_norm(x, p["scale"], p["offset"], 2, 0.5),
     ),
+    "Embed": (
+        Embed(7, 4),
+        IDS,
+        {"table": (7, 4)},
+        lambda p, ids: ops.embed(p["table"], ids),
+    ),
+    "PositionalEmbedding": (
+        PositionalEmbedding(6, 3),
+        (2, 4, 3),
+        {"table": (6, 3)},
+        lambda p, x: x + p["table"][:4],
+    ),
+    "PositionalEmbedding, sinusoidal": (
+        PositionalEmbedding(2, 6, "sinusoidal"),
+        (2, 4, 6),
+        {},
+        lambda p, x: x + sinusoids(4, 6),
+    ),
     "Relu": (Relu(), (2, 3), {}, PLAIN(ops.relu)),
     "LeakyRelu": (LeakyRelu(), (2, 3), {}, PLAIN(ops.leaky_relu)),
     "LeakyRelu, steep": (LeakyRelu(0.5), (2, 3), {}, PLAIN(ops.leaky_relu, 0.5)),
@@ -230,12 +260,14 @@ each_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 
 
 def normal(shape, dtype=jnp.float64):
+    if shape is IDS:
+        return jnp.asarray(np.random.default_rng(1).integers(0, 7, IDS.shape), IDS.dtype)
     return jnp.asarray(np.random.default_rng(1).standard_normal(shape), dtype)
 
 
 def abstract(layer, shape, dtype=jnp.float32):
     """What `init` and `apply` give, without the time to compute it."""
-    x = jax.ShapeDtypeStruct(shape, dtype)
+    x = shape if hasattr(shape, "dtype") else jax.ShapeDtypeStruct(shape, dtype)
     params = jax.eval_shape(layer.init, KEY, x)
     return params, jax.eval_shape(layer.apply, params, x)
 
@@ -279,8 +311,9 @@ def test_init_gives_params_of_these_shapes(sample):
 def test_params_have_the_dtype_of_the_input(sample, dtype):
     layer, shape, *_ = sample
     params, y = abstract(layer, shape, dtype)
-    assert dtypes(params) <= {jnp.dtype(dtype)}
-    assert y.dtype == dtype
+    wanted = jnp.float32 if shape is IDS else dtype  # integers have none to give
+    assert dtypes(params) <= {jnp.dtype(wanted)}
+    assert y.dtype == wanted
 
 
 @each_sample
@@ -327,6 +360,22 @@ def test_conv_starts_he_normal(kernel_size, groups):
     assert abs(params["weight"].mean()) < 5 * std / n**0.5
     assert params["weight"].var() == pytest.approx(std**2, rel=5 * (2 / n) ** 0.5)
     assert_equal(params["bias"], np.zeros(256))
+
+
+@pytest.mark.parametrize("features", [16, 400])
+def test_embeddings_start_with_rows_of_length_one(features):
+    for layer, x in (
+        (Embed(1000, features), IDS),
+        (PositionalEmbedding(1000, features), (1, 2, features)),
+    ):
+        table = layer.init(KEY, x)["table"]
+        n = table.size
+        assert abs(table.mean()) < 5 / (n * features) ** 0.5
+        assert table.var() == pytest.approx(1 / features, rel=5 * (2 / n) ** 0.5)
+    params = Embed(3, 2, table_init=lambda key, *like: jnp.full(*like[:1], 2)).init(
+        KEY, IDS
+    )
+    assert_equal(params, {"table": np.full((3, 2), 2)})
 
 
 @pytest.mark.parametrize("norm", [LayerNorm(), RMSNorm(), GroupNorm(3)])
@@ -424,13 +473,53 @@ def test_apply_computes_the_op(sample):
 @each_sample
 def test_an_empty_batch(sample):
     layer, shape, *_ = sample
-    (_, full), (_, empty) = abstract(layer, shape), abstract(layer, (0, *shape[1:]))
+    none = IDS.update(shape=(0, 3)) if shape is IDS else (0, *shape[1:])
+    (_, full), (_, empty) = abstract(layer, shape), abstract(layer, none)
     assert empty.shape == (0, *full.shape[1:])
 
 
 def test_flatten_of_vectors():
     assert Flatten().apply({}, jnp.ones(3)).shape == (3, 1)
     assert Flatten().apply({}, jnp.ones((3, 0, 2))).shape == (3, 0)
+
+
+def test_learned_positions_sum_their_gradient_in_float32():
+    # in bfloat16, 256 + 1 is 256
+    layer = PositionalEmbedding(4, 2)
+    x = jnp.zeros((1000, 3, 2), jnp.bfloat16)
+    params = layer.init(KEY, x)
+    dtable = jax.grad(lambda p: layer.apply(p, x).astype(jnp.float32).sum())(params)
+    assert dtable["table"].dtype == jnp.bfloat16
+    assert_equal(dtable["table"], [[1000] * 2] * 3 + [[0] * 2])
+
+
+def test_sinusoids_are_accurate_far_out():
+    # a product in float32 is off by 0.001 here
+    n = 20_000
+    y = PositionalEmbedding(1, 8, "sinusoidal").apply({}, jnp.zeros((n, 8), jnp.float32))
+    assert y.dtype == jnp.float32
+    np.testing.assert_allclose(y, sinusoids(n, 8), 0, 1e-6)
+
+
+def test_a_language_model_may_tie_its_head():
+    model = Serial(
+        tokens=Embed(7, 4), places=PositionalEmbedding(3, 4), block=Residual(LayerNorm())
+    )
+    params, ids = drawn(model, IDS), normal(IDS)
+
+    def tied(p):
+        return ops.dense(model.apply(p, ids), p["tokens"]["table"].T)
+
+    def textbook(p):
+        x = p["tokens"]["table"][ids] + p["places"]["table"]
+        norm = p["block"][0]
+        h = (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-6)
+        return (x + h * norm["scale"] + norm["offset"]) @ p["tokens"]["table"].T
+
+    def value_and_grad(f):
+        return jax.jit(jax.value_and_grad(lambda p: (f(p) ** 2).mean()))(params)
+
+    assert_equal(value_and_grad(tied), value_and_grad(textbook), rtol=1e-10)
 
 
 def test_global_avg_pool_sums_in_float32():
@@ -768,6 +857,44 @@ def test_groups_that_do_not_fit():
     fails(ValueError, message, GroupNorm(2).init, KEY, (2, 5, 3))
     message = "GroupNorm needs x of shape (N, *spatial, C) with 1, 2 or 3 spatial axes; "
     fails(ValueError, message + "got (2, 4).", GroupNorm(2).init, KEY, (2, 4))
+
+
+def test_wrong_embeddings():
+    fails(ValueError, "Embed needs vocabulary of at least 1; got 0.", Embed, 0, 4)
+    fails(TypeError, "Embed needs an integer features; got 4.0.", Embed, 7, 4.0)
+    message = (
+        "Embed needs x of an integer dtype; got float32 of shape (2, 3). In init, a tuple "
+        "of ints stands for float32: give jax.ShapeDtypeStruct((2, 3), 'int32')."
+    )
+    fails(TypeError, message, Embed(7, 4).init, KEY, normal((2, 3), jnp.float32))
+    fails(TypeError, message, Serial(Embed(7, 4)).init, KEY, (2, 3))
+    fails(TypeError, "Embed needs the shape of one array", Embed(7, 4).init, KEY, [(2,)])
+    assert shapes(Embed(7, 4).init(KEY, (2, 3))) == {"table": (7, 4)}
+    message = "embed needs ids of an integer dtype; got float64"
+    fails(TypeError, message, Embed(7, 4).apply, {"table": jnp.ones((7, 4))}, normal((2,)))
+
+
+def test_wrong_positional_embeddings():
+    make, name = PositionalEmbedding, "PositionalEmbedding"
+    fails(ValueError, f"{name} needs length of at least 1; got 0.", make, 0, 4)
+    fails(TypeError, f"{name} needs an integer features; got '4'.", make, 3, "4")
+    message = f"{name} needs a kind of learned or sinusoidal; got 'cosine'."
+    fails(ValueError, message, make, 3, 4, "cosine")
+    message = f"{name} needs even features if sinusoidal; got 5."
+    fails(ValueError, message, make, 3, 5, "sinusoidal")
+    layer, params = make(3, 4), {"table": jnp.ones((3, 4))}
+    for shape, message in (
+        (
+            (2, 5, 4),
+            "needs at most 3 positions, its length; got 5 in x of shape (2, 5, 4).",
+        ),
+        ((2, 3, 5), "needs x of shape (..., T, 4); got (2, 3, 5)."),
+        ((4,), "needs x of shape (..., T, 4); got (4,)."),
+    ):
+        fails(ValueError, f"{name} {message}", layer.init, KEY, shape)
+        fails(ValueError, f"{name} {message}", layer.apply, params, jnp.ones(shape))
+    message = f"{name} needs x of a floating-point dtype; got int32"
+    fails(TypeError, message, layer.apply, params, jnp.ones((3, 4), jnp.int32))
 
 
 DENSE = {"weight": jnp.ones((3, 2)), "bias": jnp.ones(2)}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax import export
 
-from funcnn import layers, losses, optim, train
+from funcnn import layers, losses, ops, optim, train
 
 PLATFORMS = ["cpu", "cuda", "rocm", "tpu"]
 
@@ -63,6 +63,22 @@ def mlp():
     )
 
 
+def words():
+    """A classifier of texts, eight integers long."""
+
+    def turned(x):
+        return ops.rope(x.reshape(*x.shape[:2], 2, 4)).reshape(x.shape)
+
+    return L.Serial(
+        tokens=L.Embed(50, 8),
+        places=L.PositionalEmbedding(9, 8),
+        waves=L.PositionalEmbedding(9, 8, "sinusoidal"),
+        turned=L.Lambda(turned),
+        flat=L.Flatten(),
+        head=L.Dense(10),
+    )
+
+
 def cnn_loss(model, params, batch, key):
     logits = model.apply(params, batch[0], key=key)
     metrics = {"accuracy": losses.accuracy(logits, batch[1])}
@@ -80,11 +96,19 @@ def mlp_loss(model, params, batch, key):
     )
 
 
-MODELS = {"cnn": (cnn(), cnn_loss), "mlp": (mlp(), mlp_loss)}
+MODELS = {
+    "cnn": (cnn(), cnn_loss),
+    "mlp": (mlp(), mlp_loss),
+    "words": (words(), cnn_loss),
+}
 
 
-def batch(dtype):
-    return jax.ShapeDtypeStruct((4, 8, 8, 3), dtype), jax.ShapeDtypeStruct((4,), jnp.int32)
+def batch(name, dtype, size=4):
+    """Inputs, of integers if they are words, and labels."""
+    words = name == "words"
+    shape = (size, 8) if words else (size, 8, 8, 3)
+    x = jax.ShapeDtypeStruct(shape, jnp.int32 if words else dtype)
+    return x, jax.ShapeDtypeStruct((size,), jnp.int32)
 
 
 def value_and_grad(name):
@@ -99,13 +123,13 @@ def value_and_grad(name):
 
 def abstract_params(name):
     model, _ = MODELS[name]
-    return jax.eval_shape(model.init, jax.random.key(0), batch(jnp.float32)[0])
+    return jax.eval_shape(model.init, jax.random.key(0), batch(name, jnp.float32)[0])
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_value_and_grad_lowers_everywhere(name):
     exported = export.export(value_and_grad(name), platforms=PLATFORMS)(
-        abstract_params(name), batch(jnp.float32)
+        abstract_params(name), batch(name, jnp.float32)
     )
     assert exported.platforms == tuple(PLATFORMS)
 
@@ -117,24 +141,23 @@ def test_a_training_step_lowers_everywhere(name, dtype):
     optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(1e-3))
 
     def start(key):
-        return train.init(key, model, optimizer, batch(dtype)[0])
+        return train.init(key, model, optimizer, batch(name, dtype)[0])
 
     state = jax.eval_shape(start, jax.random.key(0))
     step = train.make_step(lambda *args: loss(model, *args), optimizer)
-    export.export(jax.jit(step), platforms=PLATFORMS)(state, batch(dtype))
+    export.export(jax.jit(step), platforms=PLATFORMS)(state, batch(name, dtype))
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_batch_of_any_size_lowers(name):
     model, _ = MODELS[name]
-    shape = export.symbolic_shape("b, 8, 8, 3")
-    images = jax.ShapeDtypeStruct(shape, jnp.float32)
-    labels = jax.ShapeDtypeStruct(shape[:1], jnp.int32)
+    (size,) = export.symbolic_shape("b")
+    x, labels = batch(name, jnp.float32, size)
     params = abstract_params(name)
-    trained = export.export(value_and_grad(name))(params, (images, labels))
+    trained = export.export(value_and_grad(name))(params, (x, labels))
     assert trained.out_avals[0].shape == ()
-    served = export.export(jax.jit(model.apply))(params, images)
-    assert served.out_avals[0].shape == (shape[0], 10)
+    served = export.export(jax.jit(model.apply))(params, x)
+    assert served.out_avals[0].shape == (size, 10)
 
 
 def test_every_layer_is_in_one_of_the_models():

@@ -30,6 +30,8 @@ from funcnn.layers._conv import Conv as Conv
 from funcnn.layers._conv_transpose import ConvTranspose as ConvTranspose
 from funcnn.layers._dense import Dense as Dense
 from funcnn.layers._dropout import Dropout as Dropout
+from funcnn.layers._embed import Embed as Embed
+from funcnn.layers._embed import PositionalEmbedding as PositionalEmbedding
 from funcnn.layers._gated import GeGLU as GeGLU
 from funcnn.layers._gated import SwiGLU as SwiGLU
 from funcnn.layers._layer import Layer as Layer
