@@ -26,7 +26,7 @@ $\pi$, however large the position; the product $p\,\theta_i$ in float32 would be
 0.004 at position $10^5$.
 
 **Speed.** On a CPU cosines and sines are computed once and not for each batch and head,
-as XLA would: 2 to 20 times as fast.
+as XLA would: 1.6 to 7 times as fast as the usual code and its autodiff on two cores.
 """
 
 from functools import partial
@@ -101,8 +101,9 @@ def turned(x, positions, base, sense):
     cos, sin = cos_sin(positions[..., None], half, base, xf.dtype, x.shape)
     first, second = xf[..., :half], xf[..., half:]
     sin = sense * sin
-    y = jnp.concatenate([first * cos - second * sin, second * cos + first * sin], -1)
-    return y.astype(x.dtype)
+    # stacked, as a concatenation takes four times as long on a CPU with JAX 0.12
+    y = jnp.stack([first * cos - second * sin, second * cos + first * sin], -2)
+    return y.reshape(x.shape).astype(x.dtype)
 
 
 def rope_reference(x, positions=None, base=10000.0):
