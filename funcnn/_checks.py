@@ -114,6 +114,25 @@ def axis(op, value, x):
     return number % x.ndim
 
 
+def affine(op, x, weight, bias, m="m", n="n"):
+    """Check that `x: (..., m)`, `weight: (m, n)` and `bias: (n,)` or None fit.
+
+    Raises:
+        ValueError: if they do not.
+    """
+    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
+        needed = f"({x.shape[-1]}, {n})" if x.ndim else f"({m}, {n})"
+        raise ValueError(
+            f"{op} needs x of shape (..., {m}) and weight of shape ({m}, {n}), here "
+            f"{needed}; got x {x.shape} and weight {weight.shape}."
+        )
+    if bias is not None and bias.shape != weight.shape[1:]:
+        raise ValueError(
+            f"{op} needs bias of shape {weight.shape[1:]} for weight of shape "
+            f"{weight.shape}; got {bias.shape}."
+        )
+
+
 def as_labels(op, name, scores, labels):
     """Return labels as an array that fits `scores: (..., C)`.
 

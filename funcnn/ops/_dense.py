@@ -17,7 +17,7 @@ $$\bar x = \bar y\, W^\top, \qquad \bar W = \sum_{\rm rows} x^\top \bar y, \qqua
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
+from funcnn._checks import affine, float_arrays
 from funcnn._numerics import accumulator, cast_like, contract, matrix, promote, rows, upcast
 
 
@@ -45,17 +45,7 @@ def dense_fwd(x, weight, bias):
     x, weight, bias = float_arrays(
         "dense", x=x, weight=weight, bias=bias, optional=("bias",)
     )
-    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
-        needed = f"({x.shape[-1]}, n)" if x.ndim else "(m, n)"
-        raise ValueError(
-            f"dense needs x of shape (..., m) and weight of shape (m, n), here {needed}; "
-            f"got x {x.shape} and weight {weight.shape}."
-        )
-    if bias is not None and bias.shape != weight.shape[1:]:
-        raise ValueError(
-            f"dense needs bias of shape {weight.shape[1:]} for weight of shape "
-            f"{weight.shape}; got {bias.shape}."
-        )
+    affine("dense", x, weight, bias)
     if bias is None:
         return contract(x, weight, (x.ndim - 1,), (0,)), (x, weight, bias)
     dtype = promote(x, weight, bias)
