@@ -562,6 +562,34 @@ def softmax_cross_entropy_grad(logits, labels, dy, label_smoothing=0.0, z_loss=0
     return dlogits, dlabels
 
 
+def capped(logits, softcap):
+    return logits if softcap is None else softcap * np.tanh(logits / softcap)
+
+
+def linear_softmax_cross_entropy(x, weight, bias, labels, softcap, ignore, *constants):
+    logits = capped(dense(x, weight, bias), softcap)
+    y = np.zeros(labels.shape)
+    for row in indices(y.shape):
+        if labels[row] != ignore:
+            y[row] = softmax_cross_entropy(logits[row], labels[row], *constants)
+    return y
+
+
+def linear_softmax_cross_entropy_grad(
+    x, weight, bias, labels, softcap, ignore, dy, *constants
+):
+    plain = dense(x, weight, bias)
+    logits, dlogits = capped(plain, softcap), np.zeros(plain.shape)
+    for row in indices(labels.shape):
+        if labels[row] != ignore:
+            dlogits[row], _ = softmax_cross_entropy_grad(
+                logits[row], labels[row], dy[row], *constants
+            )
+    if softcap is not None:
+        dlogits /= np.cosh(plain / softcap) ** 2
+    return dense_grad(x, weight, bias, dlogits)
+
+
 def cross_entropy(probs, labels, eps=1e-10):
     y = np.zeros(probs.shape[:-1])
     for row in indices(y.shape):

@@ -113,6 +113,7 @@ ALLOWED = {
     "conv_transpose": "x and weight, where an empty batch needs neither",
     "batch_norm": "three float32 a channel, more than a bfloat16 batch of one row",
     "softmax_cross_entropy": "two float32 a row, more than a bfloat16 row of one class",
+    "linear_softmax_cross_entropy": "the same, and the bias, to make the logits again",
 }
 
 
@@ -184,6 +185,8 @@ CLAIMED = {
     "group_norm": ("two groups", "scale x", 3 * 2 * 2 * 4),  # three a group and image
     "layer_norm": ("batch", "scale x", 3 * 3 * 4),  # three float32 a row
     "leaky_relu": ("matrix", "x", 0),
+    # two float32 a row
+    "linear_softmax_cross_entropy": ("no bias", "labels weight x", 4 * 2 * 4),
     "log_softmax": ("matrix", "output", 0),
     "matmul": ("batch", "a b", 0),
     # a byte for each axis and element, the last axis first

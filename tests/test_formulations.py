@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
-from funcnn import _convolution, _norms, _numerics, _pooling, ops, verify
+from funcnn import _chunks, _convolution, _norms, _numerics, _pooling, ops, verify
 from funcnn._convolution import _choice
 
 # Each run forces one formulation of each map, where it applies.
@@ -102,6 +102,42 @@ def test_all_claims_hold_for_norms_of_a_row_at_a_time(monkeypatch):
     assert report.ok, str(report)
 
 
+@pytest.mark.parametrize("size", [1, 2])  # with 5 classes, no class left and one
+def test_all_claims_hold_for_chunks_of_the_classes(size, monkeypatch):
+    monkeypatch.setattr(_chunks, "classes_at_once", lambda _, most: min(size, most))
+    report = verify.check_ops(["linear_softmax_cross_entropy"])
+    assert report.ok, str(report)
+
+
+def test_chunks_of_classes_are_even():
+    assert _chunks.classes_at_once((2048,), 32768) == 1024
+    assert _chunks.classes_at_once((8, 256), 50257) == 1024
+    assert _chunks.classes_at_once((2048,), 1024) == 1024  # all
+    assert _chunks.classes_at_once((2048,), 1025) == 640  # two
+    assert _chunks.classes_at_once((), 50257) == 50257
+    assert _chunks.classes_at_once((1 << 16,), 512) == 256  # many rows
+    assert _chunks.classes_at_once((0,), 32768) == 32768
+    rows = jax.export.symbolic_shape("n")
+    assert _chunks.classes_at_once(rows, 32768) == 1024
+    assert _chunks.classes_at_once((2048,), rows[0]) == rows[0]
+
+
+@pytest.mark.parametrize("classes, chunks", [(16384, 1), (16383, 2)])
+def test_a_large_vocabulary_takes_the_memory_of_a_chunk(classes, chunks):
+    """Or of two, if the last one is smaller than those before it."""
+
+    def loss(x, weight, labels):
+        return ops.linear_softmax_cross_entropy(x, weight, labels, ignore=-1).sum()
+
+    shapes = [(1024, 16), (16, classes)]
+    args = [jax.ShapeDtypeStruct(s, np.float32) for s in shapes]
+    args.append(jax.ShapeDtypeStruct((1024,), np.int32))
+    compiled = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(*args).compile()
+    chunk, logits = 4 * _chunks.CHUNK, 4 * 1024 * classes
+    assert logits > 7.9 * chunk
+    assert compiled.memory_analysis().temp_size_in_bytes < (chunks + 0.2) * chunk
+
+
 def test_all_claims_hold_for_what_is_computed_once(monkeypatch):
     calls = []
     usual = jax.lax.cond
@@ -166,6 +202,11 @@ def test_blocks_of_rows_are_whole_and_of_one_size():
     assert _norms.rows_at_once((0, 512), 4) == 0
 
 
+def head(x, weight, bias):
+    labels = x[..., 0].astype(jnp.int32)
+    return ops.linear_softmax_cross_entropy(x, weight, labels, bias, 0.1, 0.1, 5.0, -1)
+
+
 # Of each formulation that adds up in a loop, one that the shapes choose.
 LOOPS = {
     "depthwise": (ops.conv, (32, 32, 64), [(3, 3, 1, 64)], {"groups": 64}),
@@ -180,6 +221,7 @@ LOOPS = {
     "a phase of zeros": (ops.conv, (8, 8, 4), [(2, 2, 1, 4)], {"groups": 4, "stride": 3}),
     "3 axes": (ops.conv, (4, 4, 4, 2), [(3, 3, 3, 2, 4)], {}),
     "overlapping pool": (ops.avg_pool, (5, 5, 2), [], {"window": 3, "stride": 2}),
+    "chunks of classes": (head, (64, 64), [(64, 4096), (4096,)], {}),
     "large rows": (ops.layer_norm, (2, 512, 1024), [(1024,), (1024,)], {}),
 }
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnn import ops
+from funcnn import _chunks, ops
 from funcnn.ops._batch_norm import batch_norm_reference
 from funcnn.ops._group_norm import group_norm_reference
 
@@ -249,6 +249,125 @@ def test_a_label_on_an_absent_class_is_an_infinite_loss_without_nan(dtype):
     assert (wide(y) == INF).all()
     close(dx[0], [1, -1], 0)
     assert np.isfinite(wide(dx)).all()
+
+
+# A chunk may hold all classes, or two of five: the last is a chunk of its own
+CHUNKS = pytest.mark.parametrize("size", [5, 2], ids=["one chunk", "three chunks"])
+
+
+@pytest.fixture
+def chunks_of(monkeypatch):
+    """Let chunks hold so many classes."""
+
+    def choose(size):
+        monkeypatch.setattr(_chunks, "classes_at_once", lambda _, most: min(size, most))
+
+    jax.clear_caches()
+    yield choose
+    jax.clear_caches()
+
+
+@CHUNKS
+@pytest.mark.parametrize("junk", [3.0, INF, math.nan])
+def test_an_ignored_example_is_as_if_it_did_not_exist(junk, size, chunks_of):
+    chunks_of(size)
+    x, weight, bias, dy = normal(4, 3), normal(3, 5), normal(5), normal(4)
+    labels, counted = np.array([0, -100, 4, -100]), [0, 2]
+    x = x.at[jnp.array([1, 3])].set(junk)
+
+    def op(labels):
+        return lambda *a: ops.linear_softmax_cross_entropy(
+            *a[:2], labels, a[2], 0.1, 0.2, 3.0, -100
+        )
+
+    y, (dx, *rest) = value_and_pullback(op(labels), (x, weight, bias), dy)
+    few = x[jnp.array(counted)], weight, bias
+    short, (dshort, *others) = value_and_pullback(
+        op(labels[counted]), few, dy[jnp.array(counted)]
+    )
+    close(y[jnp.array(counted)], short, 1e-14)
+    close(dx[jnp.array(counted)], dshort, 1e-13)
+    assert not y[1::2].any()
+    assert not dx[1::2].any()
+    for got, want in zip(rest, others, strict=True):
+        close(got, want, 1e-12, 1e-13)
+
+
+@CHUNKS
+@pytest.mark.parametrize("label", [-1, 5, 300])
+def test_a_label_out_of_range_is_nan_and_no_other_example_is(label, size, chunks_of):
+    chunks_of(size)
+    labels = jnp.array([2, label, 4])
+
+    def op(x):
+        return ops.linear_softmax_cross_entropy(x, normal(3, 5), labels, ignore=-7)
+
+    y, (dx,) = value_and_pullback(op, (normal(3, 3),))
+    assert np.isnan(wide(y)).tolist() == [False, True, False]
+    assert np.isnan(wide(dx)).all(1).tolist() == [False, True, False]
+    assert np.isfinite(wide(dx)[::2]).all()
+
+
+def test_ignored_labels_of_types_that_cannot_hold_the_number():
+    def op(dtype, ignore):
+        labels = jnp.array([0, 1, 4], dtype)
+        x, weight = normal(3, 3), normal(3, 5)
+        return ops.linear_softmax_cross_entropy(x, weight, labels, ignore=ignore)
+
+    close(op("uint8", -100), op("int32", None), 0)
+    assert (wide(op("uint8", 4)) == 0).tolist() == [False, False, True]
+
+
+@CHUNKS
+def test_linear_softmax_cross_entropy_of_large_logits(size, chunks_of):
+    chunks_of(size)
+    x = jnp.array([[1e4], [1e4], [-1e4], [1.0]], "float32")
+    weight = jnp.array([[-1.0, 0.0, 1.0, -1.0, -1.0]], "float32")
+    labels = jnp.array([2, 0, 2, 1])
+    y, (dx, dweight) = value_and_pullback(
+        lambda *a: ops.linear_softmax_cross_entropy(*a, labels), (x, weight)
+    )
+    z = 1 + math.e + 3 / math.e
+    close(y, [0, 2e4, 2e4 + math.log(3), math.log(z)], 1e-6)
+    close(dx, [[0], [2], [-2], [(math.e - 3 / math.e) / z]], 1e-5)
+    close(dweight[0, 2], 1e4 * (1 + 1) + math.e / z, 1e-6)
+
+
+@CHUNKS
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+def test_classes_whose_bias_is_minus_infinity_add_nothing(dtype, size, chunks_of):
+    chunks_of(size)
+    x, weight, bias = (jnp.asarray(normal(*s), dtype) for s in ((2, 3), (3, 5), (5,)))
+    there = jnp.array([2, 4])
+    masked = jnp.full(5, -INF, dtype).at[there].set(bias[there])
+
+    def op(labels):
+        return lambda x, w, b: ops.linear_softmax_cross_entropy(x, w, labels, b, z_loss=0.1)
+
+    y, (dx, dweight, dbias) = value_and_pullback(op(jnp.array([2, 4])), (x, weight, masked))
+    fewer = x, weight[:, there], bias[there]
+    expected, gradients = value_and_pullback(op(jnp.array([0, 1])), fewer)
+    found = y, dx, dweight[:, there], dbias[there]
+    for got, want in zip(found, (expected, *gradients), strict=True):
+        close(got, wide(want), ROUNDING[dtype], ROUNDING[dtype])
+    gone = jnp.array([0, 1, 3])
+    assert not dweight[:, gone].any()
+    assert not dbias[gone].any()
+    y, (dx, *_) = value_and_pullback(op(jnp.array([0, 4])), (x, weight, masked))
+    assert y[0] == INF
+    assert np.isfinite(wide(dx)).all()
+
+
+@CHUNKS
+def test_no_class_at_all_holds_no_nan(size, chunks_of):
+    chunks_of(size)
+    labels, nothing = jnp.array([1, 4]), jnp.full(5, -INF)
+    y, gradients = value_and_pullback(
+        lambda *a: ops.linear_softmax_cross_entropy(*a[:2], labels, a[2], z_loss=0.1),
+        (normal(2, 3), normal(3, 5), nothing),
+    )
+    assert (wide(y) == INF).all()
+    assert all(np.isfinite(wide(g)).all() for g in gradients)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
@@ -505,6 +624,13 @@ EMPTY = {
     "softmax_cross_entropy": (
         at_label_zero(ops.softmax_cross_entropy),
         (zeros(0, 3),),
+        (0,),
+    ),
+    "linear_softmax_cross_entropy": (
+        lambda x, weight, bias: ops.linear_softmax_cross_entropy(
+            x, weight, jnp.zeros(0, int), bias
+        ),
+        (zeros(0, 3), normal(3, 2), normal(2)),
         (0,),
     ),
     "cross_entropy": (at_label_zero(ops.cross_entropy), (zeros(0, 3),), (0,)),
@@ -989,6 +1115,32 @@ def test_softmax_cross_entropy_sums_in_float32():
     close(y, -(wide(q) * np.log(p)).sum(1), ONCE)
     close(dx, wide(q).sum(1, keepdims=True) * p - wide(q), ONCE, 2 * ONCE)
     close(dq, -np.log(p), ONCE)
+
+
+def test_linear_softmax_cross_entropy_sums_in_float32():
+    x, weight = positive(2, N), positive(N, 3, seed=1)
+    weight, labels = weight / N, jnp.array([0, 2])
+    s = wide(x) @ wide(weight)
+    p = np.exp(s) / np.exp(s).sum(1, keepdims=True)
+    g = p - np.eye(3)[[0, 2]]
+
+    def op(*arrays):
+        return ops.linear_softmax_cross_entropy(*arrays[:2], labels, *arrays[2:])
+
+    y, (dx, dweight) = value_and_pullback(op, (x, weight))
+    close(y, -np.log(p[[0, 1], labels]), 1e-5)
+    close(dx, g @ wide(weight).T, ONCE, 4 * ONCE * wide(weight).max())
+    close(dweight, wide(x).T @ g, 2 * ONCE, 4 * ONCE)
+
+    x, weight, bias, dy = positive(N, 2), positive(2, 3), positive(3), positive(N, seed=1)
+    labels = jnp.arange(N) % 3
+    s = wide(x) @ wide(weight) + wide(bias)
+    p = np.exp(s) / np.exp(s).sum(1, keepdims=True)
+    g = wide(dy)[:, None] * (p - np.eye(3)[labels])
+    _, (_, dweight, dbias) = value_and_pullback(op, (x, weight, bias), dy)
+    size = np.abs(g).sum(0).max()
+    close(dbias, g.sum(0), ONCE, 1e-5 * size)
+    close(dweight, wide(x).T @ g, ONCE, 1e-4 * size)
 
 
 def test_cross_entropy_sums_in_float32():

@@ -521,6 +521,28 @@ def test_softmax_cross_entropy_of_probabilities(shape, smoothing, z, total):
     )
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("softcap", [None, 2.5])
+@pytest.mark.parametrize(("shape", "smoothing", "z"), SMOOTHED, ids=str)
+def test_linear_softmax_cross_entropy(shape, smoothing, z, softcap, bias):
+    classes = shape[-1]
+    x, weight, b = normals((*shape[:-1], 3), (3, classes), (classes,) if bias else None)
+    labels = RNG(3).integers(-1, classes, shape[:-1])  # -1 is ignored
+    constants = smoothing, z
+    check(
+        lambda x, w, b: ops.linear_softmax_cross_entropy(
+            x, w, labels, b, *constants, softcap, -1
+        ),
+        lambda x, w, b: naive.linear_softmax_cross_entropy(
+            x, w, b, labels, softcap, -1, *constants
+        ),
+        lambda x, w, b, dy: naive.linear_softmax_cross_entropy_grad(
+            x, w, b, labels, softcap, -1, dy, *constants
+        ),
+        *(x, weight, b),
+    )
+
+
 @pytest.mark.parametrize(("shape", "eps"), GUARDED, ids=str)
 def test_cross_entropy_of_integers(shape, eps):
     labels = RNG(3).integers(0, shape[-1], shape[:-1])

@@ -342,6 +342,28 @@ def test_softmax_cross_entropy_as_torch(torch, shape, smoothing, kind):
         )
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+@pytest.mark.parametrize("lead", [(7,), (2, 4)], ids=str)
+def test_linear_softmax_cross_entropy_as_torch(torch, lead, smoothing):
+    labels = np.random.default_rng(3).integers(-1, 5, lead)
+    labels.flat[:2] = 2, -1
+    ids = torch.tensor(labels.ravel())
+
+    def peer(x, weight, bias):
+        logits = torch.nn.functional.linear(x, weight.T, bias).reshape(-1, 5)
+        found = torch.nn.functional.cross_entropy(
+            logits, ids, reduction="none", label_smoothing=smoothing, ignore_index=-1
+        )
+        return found.reshape(lead)
+
+    def op(x, weight, bias):
+        return ops.linear_softmax_cross_entropy(
+            x, weight, labels, bias, smoothing, ignore=-1
+        )
+
+    check(torch, op, peer, *normals((*lead, 3), (3, 5), (5,)))
+
+
 def check_jax(op, peer, *arrays):
     @jax.jit
     def both(arrays, dy):

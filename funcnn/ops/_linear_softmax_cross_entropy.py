@@ -1,0 +1,305 @@
+r"""A dense layer, softmax and cross entropy in one: the loss of a large vocabulary.
+
+**Forward.** With $x$ of shape $(\ldots, d)$, $W$ of shape $(d, V)$ and $b$ of shape $(V)$,
+the logits are
+
+$$u = x W + b, \qquad s = u \quad\text{or}\quad s = c \tanh(u / c)$$
+
+with a soft cap $c$ (Gemma 2, 2024, arXiv:2408.00118), and the loss is that of
+`softmax_cross_entropy` for the integer label $y$,
+
+$$\ell = \sum_i t_i\,(\operatorname{lse}(s) - s_i) + \zeta \operatorname{lse}(s)^2,
+\qquad t_i = (1 - \alpha)\,[i = y] + \alpha / V.$$
+
+It needs four numbers of a row of $s$: the largest logit $m$, $z = \sum_i e^{s_i - m}$,
+$s_y$ and, for $\alpha > 0$, $\sum_i (s_i - m)$. All of them can be gathered a chunk of the
+classes at a time, so that no more than a chunk of $s$ ever exists. When a chunk raises $m$
+to $m'$, what was summed before it becomes
+
+$$z\,e^{m - m'} \qquad\text{and}\qquad \textstyle\sum_i (s_i - m) + n\,(m - m')$$
+
+for the $n$ classes seen so far (the online softmax of Milakov & Gimelshein, 2018,
+arXiv:1805.02867).
+
+**Backward.** As in `softmax_cross_entropy`, with $p$ the softmax of $s$ and
+$\sum_i t_i = 1$,
+
+$$\dot\ell = \sum_i \big( (1 + 2 \zeta \operatorname{lse})\,p_i - t_i \big)\,\dot s_i,
+\qquad \dot s = \big( 1 - (s / c)^2 \big) \odot \dot u, \qquad
+\dot u = \dot x W + x \dot W + \dot b.$$
+
+Transposed, in the order from the loss to the arguments,
+
+$$g = \bar\ell\,\big( (1 + 2 \zeta \operatorname{lse})\,p - t \big)
+\odot \big( 1 - (s / c)^2 \big),$$
+
+$$\bar x = g\,W^\top, \qquad \bar W = \sum_{\rm rows} x^\top g, \qquad
+\bar b = \sum_{\rm rows} g.$$
+
+Given $m$ and $\log z$, the columns of $g$ do not depend on each other. So the logits of a
+chunk are made again, and $g$ of them; the chunk adds its share to $\bar x$ and has columns
+of $\bar W$ and $\bar b$ to itself.
+
+**Residuals.** $x$, $W$, $b$, the labels (all inputs), and two numbers a row, $m$ and
+$\log z$. Autodiff keeps an array of the logits' size, $V / d$ times as large as $x$. The
+price is the product $x W$ a second time. That a loss can be had without its logits is known
+from Liger Kernel (Hsu et al., 2024, arXiv:2410.10989), whose chunks are of rows and whose
+cotangents are made in the forward pass, for a mean of losses alone; and that a pullback can
+make the logits again in blocks, from Cut Cross-Entropy (Wijmans et al., 2024,
+arXiv:2411.09009). Here chunks hold all rows and some classes, nothing is left out of $g$
+for being small, and every loss has a cotangent of its own.
+
+**Hard points.** Logits are kept in at least float32, also where `dense` would round them.
+As in `softmax_cross_entropy`, large ones keep their digits; a class whose bias is $-\infty$
+adds nothing unless it is a label or labels are smoothed; and a label outside $[0, V)$ gives
+NaN. At a label that is ignored, the loss and all it would add to cotangents are 0, whatever
+is in the row of $x$.
+
+**Speed.** A chunk is some 8 MB of logits, which stay in the cache between the passes over
+them. Logits that are no more than that are one chunk, and there is no loop.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn._checks import affine, as_array, float_arrays, integer, number
+from funcnn._chunks import columns, over_chunks, put
+from funcnn._numerics import (
+    accumulator,
+    cast_like,
+    contract,
+    empty_sum,
+    in_range,
+    matrix,
+    one_hot,
+    promote,
+    rows,
+)
+from funcnn.ops._dense import dense_reference
+from funcnn.ops._softmax_cross_entropy import softmax_cross_entropy_reference
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
+def linear_softmax_cross_entropy(
+    x: jax.Array,
+    weight: jax.Array,
+    labels: jax.Array,
+    bias: jax.Array | None = None,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    ignore: int | None = None,
+) -> jax.Array:
+    """Cross entropy between labels and the softmax of `x @ weight + bias`.
+
+    The values and cotangents of `softmax_cross_entropy(dense(x, weight, bias), labels)`,
+    without an array of all logits.
+
+    Args:
+        x: shape `(..., d)`.
+        weight: shape `(d, V)`, a column for each class.
+        labels: integers of shape `(...)`.
+        bias: shape `(V,)`, or None for no bias.
+        label_smoothing: share in [0, 1] of each label spread evenly over all classes.
+        z_loss: weight, at least 0, of the squared logarithm of the normaliser.
+        softcap: if given, logits become `softcap * tanh(logits / softcap)`.
+        ignore: if given, examples of this label have loss 0 and add to no cotangent.
+
+    Returns:
+        Losses of shape `(...)`, in nats, in at least float32.
+
+    Raises:
+        TypeError: if an array has the wrong kind of dtype, or an option is no number.
+        ValueError: if the shapes do not fit or a number is out of range.
+    """
+    return linear_softmax_cross_entropy_fwd(
+        x, weight, labels, bias, label_smoothing, z_loss, softcap, ignore
+    )[0]
+
+
+def linear_softmax_cross_entropy_fwd(x, weight, labels, bias, *options):
+    x, weight, labels, bias = arrays(x, weight, labels, bias)
+    label_smoothing, z_loss, softcap, ignore = settings(*options)
+    classes = weight.shape[-1]
+    used, ids, counted, wanted = examples(x, labels, classes, ignore)
+
+    def step(found, first, size):
+        w, b = columns((weight, bias), first, size)
+        s = logits(used, w, b, softcap)
+        return gathered(found, s, ids, first, label_smoothing)
+
+    nothing = empty_sum(ids.shape, x, weight, labels, *present(bias))
+    lowest = nothing + jnp.finfo(nothing.dtype).min / 2
+    found = over_chunks(step, (lowest, nothing, nothing, nothing), x, classes)
+    top, total, at_label, spread = found
+    none = total == 0  # no logit but -inf
+    top, log_sum = jnp.where(none, 0, top), jnp.log(jnp.where(none, 1, total))
+    loss = log_sum - (at_label - top)
+    if label_smoothing:
+        even = log_sum - spread / classes
+        loss = (1 - label_smoothing) * loss + label_smoothing * even
+    loss = jnp.where(wanted, loss + z_loss * (top + log_sum) ** 2, jnp.nan)
+    loss = jnp.where(counted, loss, 0)
+    return loss[..., 0], (x, weight, labels, bias, top, log_sum)
+
+
+def linear_softmax_cross_entropy_bwd(*given):
+    *options, residuals, dy = given
+    label_smoothing, z_loss, softcap, ignore = settings(*options)
+    x, weight, labels, bias, top, log_sum = residuals
+    classes, common = weight.shape[-1], promote(x, weight)
+    used, ids, counted, wanted = examples(x, labels, classes, ignore)
+    dy = jnp.where(counted, dy[..., None], 0)
+    pull = 2 * z_loss * (top + log_sum)  # towards a normaliser of 1
+    slope = dy * (jnp.where(wanted, 1, jnp.nan) + pull) * jnp.exp(-log_sum)
+    # a number a row, or XLA:CPU computes it again for every class
+    slope = jax.lax.optimization_barrier(slope)
+
+    def step(found, first, size):
+        dx, dweight, dbias = found
+        w, b = columns((weight, bias), first, size)
+        s = logits(used, w, b, softcap)
+        hot = one_hot(counted_from(first, ids), s)
+        t = jnp.where(hot, 1 - label_smoothing, 0).astype(s.dtype)
+        g = slope * jnp.exp(s - top) - dy * (t + label_smoothing / classes)
+        if softcap is not None:
+            g = g * (1 - s / softcap) * (1 + s / softcap)
+        if bias is not None:
+            dbias = put(g.sum(rows(g)), dbias, first)
+        g = g.astype(common)
+        dx = dx + contract(g, w, (g.ndim - 1,), (1,), dx.dtype)
+        dw = contract(matrix(used), matrix(g), (0,), (0,), weight.dtype)
+        return dx, put(dw, dweight, first), dbias
+
+    def zeros(a):
+        return empty_sum(a.shape, x, weight, labels, dy, *present(bias))
+
+    start = zeros(x), zeros(weight).astype(weight.dtype), jax.tree.map(zeros, bias)
+    dx, dweight, dbias = over_chunks(step, start, x, classes)
+    return cast_like((dx, dweight, None, dbias), residuals[:4])
+
+
+linear_softmax_cross_entropy.defvjp(
+    linear_softmax_cross_entropy_fwd, linear_softmax_cross_entropy_bwd
+)
+
+
+def arrays(x, weight, labels, bias):
+    """All arguments as arrays that fit."""
+    op = "linear_softmax_cross_entropy"
+    x, weight, bias = float_arrays(op, x=x, weight=weight, bias=bias, optional=("bias",))
+    affine(op, x, weight, bias, "d", "V")
+    if not weight.shape[-1]:
+        raise ValueError(f"{op} needs weight with a class; got shape {weight.shape}.")
+    labels = as_array(op, "labels", labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"{op} needs labels of an integer dtype; got {labels.dtype}.")
+    if labels.shape != x.shape[:-1]:
+        raise ValueError(
+            f"{op} needs labels of shape {x.shape[:-1]} for x of shape {x.shape}; "
+            f"got {labels.shape}."
+        )
+    return x, weight, labels, bias
+
+
+def settings(label_smoothing, z_loss, softcap, ignore):
+    """The options as Python's numbers."""
+    op = "linear_softmax_cross_entropy"
+    label_smoothing = number(op, "label_smoothing", label_smoothing, low=0.0, high=1.0)
+    z_loss = number(op, "z_loss", z_loss, low=0.0)
+    if softcap is not None:
+        softcap = number(op, "softcap", softcap, low=0.0)
+        if softcap in (0, math.inf):
+            raise ValueError(f"{op} needs a finite softcap above 0; got {softcap}.")
+    if ignore is not None:
+        ignore = integer(op, "ignore", ignore, minimum=-math.inf)
+    return label_smoothing, z_loss, softcap, ignore
+
+
+def present(bias):
+    """The bias, if there is one, to unpack."""
+    return () if bias is None else (bias,)
+
+
+def examples(x, labels, classes, ignore):
+    """What is read of x, and by row the label, whether it counts, whether it is one."""
+    ids, wanted = in_range(labels, classes)
+    if ignore is None:
+        return x, ids, True, wanted
+    counted = ids != ignore
+    # a padded row may hold anything, and 0 * inf is NaN
+    return jnp.where(counted, x, 0), ids, counted, wanted | ~counted
+
+
+def logits(x, weight, bias, softcap):
+    """Those of a chunk of the classes, in at least float32."""
+    dtype = accumulator(promote(x, weight, *present(bias)))
+    s = contract(x, weight, (x.ndim - 1,), (0,), dtype)
+    if bias is not None:
+        s = s + bias.astype(dtype)
+    return s if softcap is None else softcap * jnp.tanh(s / softcap)
+
+
+def gathered(found, s, ids, first, label_smoothing):
+    """What is known of each row after the logits of one more chunk."""
+    top, total, at_label, spread = found
+    higher = jax.lax.stop_gradient(jnp.maximum(top, s.max(-1, keepdims=True)))
+    total = total * jnp.exp(top - higher) + jnp.exp(s - higher).sum(-1, keepdims=True)
+    at = counted_from(first, ids)
+    here = (at >= 0) & (at < s.shape[-1])
+    read = jnp.take_along_axis(s, jnp.where(here, at, 0), -1)
+    at_label = jnp.where(here, read, at_label)
+    if label_smoothing:
+        seen = jnp.asarray(first, s.dtype)
+        spread = spread + seen * (top - higher) + (s - higher).sum(-1, keepdims=True)
+    return higher, total, at_label, spread
+
+
+def counted_from(first, ids):
+    """Where in a chunk that starts with the class `first` labels are."""
+    return ids - jnp.asarray(first, ids.dtype)
+
+
+def linear_softmax_cross_entropy_reference(
+    x, weight, labels, bias=None, label_smoothing=0.0, z_loss=0.0, softcap=None, ignore=None
+):
+    """The definition, left to `jax.grad`: a layer, then the loss."""
+    s = dense_reference(x, weight, bias)
+    if softcap is not None:
+        s = softcap * jnp.tanh(s / softcap)
+    if ignore is None:
+        return softmax_cross_entropy_reference(s, labels, label_smoothing, z_loss)
+    counted = labels != ignore
+    labels = jnp.where(counted, labels, 0)
+    loss = softmax_cross_entropy_reference(s, labels, label_smoothing, z_loss)
+    return jnp.where(counted, loss, 0)
+
+
+def linear_softmax_cross_entropy_cases(rng):
+    """Arguments on which every claim is tested."""
+    normal = rng.standard_normal
+    x, weight, bias = normal((4, 3)), normal((3, 5)), normal(5)
+    ids = rng.integers(0, 5, 4)
+    gap = np.where(np.arange(5) == (ids[0] + 1) % 5, -np.inf, bias)
+    some = np.array([ids[0], -1, ids[2], -1])
+    return {
+        "bias": (x, weight, ids, bias),
+        "no bias": (x, weight, ids),
+        "label smoothing": (x, weight, ids, bias, 0.1),
+        "z-loss": (x, weight, ids, bias, 0.0, 0.5),
+        "soft cap": (x, 3 * weight, ids, bias, 0.0, 0.0, 2.0),
+        "ignored": (x, weight, some, bias, 0.0, 0.0, None, -1),
+        "all at once": (x, weight, some, bias, 0.3, 0.2, 4.0, -1),
+        "sequence": (normal((2, 3, 4)), normal((4, 6)), rng.integers(0, 6, (2, 3))),
+        "one example": (x[0], weight, ids[0], bias),
+        "large": (1e2 * x, 1e2 * weight, ids, bias),
+        "large, smoothed": (1e2 * x, 1e2 * weight, ids, bias, 0.3, 0.2),
+        "absent class": (x, weight, np.full(4, ids[0]), gap, 0.0, 0.1),
+        "one class": (x, weight[:, :1], 0 * ids, bias[:1]),
+        "one feature": (x[:, :1], weight[:1], ids, bias),
+        "empty batch": (x[:0], weight, ids[:0], bias),
+    }
