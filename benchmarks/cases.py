@@ -25,6 +25,7 @@ ALIKE = {  # of two arrays of one shape
 PAIRS = {
     **ALIKE,
     "embed": ("table", "ids"),
+    "linear_softmax_cross_entropy": ("x", "weight"),
     **dict.fromkeys(("dot", "matmul", "tensordot"), ("a", "b")),
 }
 KINDS = ("forward", "vjp", "filter", "input")
@@ -123,7 +124,7 @@ def draw(shape: Shape) -> Case:
 
     def array(name, like):
         if name in INTEGERS:
-            classes = shape.arrays[0][-1 if name == "labels" else 0]
+            classes = shape.arrays[-1][-1] if name == "labels" else shape.arrays[0][0]
             return rng.integers(0, classes, like.shape, dtype=np.int32)
         if name == "weight":
             return normal(like) / np.float32(math.sqrt(math.prod(like.shape[:-1])))

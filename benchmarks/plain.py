@@ -98,6 +98,11 @@ def softmax_cross_entropy(logits, labels):
     return -jnp.take_along_axis(log_p, labels[..., None], -1)[..., 0]
 
 
+def linear_softmax_cross_entropy(x, weight, labels):
+    """`(..., d)`, `(d, V)`, integers `(...)` to `(...)`."""
+    return softmax_cross_entropy(x @ weight, labels)
+
+
 def cross_entropy(probs, labels, eps=1e-10):
     """`(..., C)`, integers `(...)` to `(...)`."""
     return -jnp.log(jnp.take_along_axis(probs, labels[..., None], -1)[..., 0] + eps)

@@ -94,6 +94,9 @@ softmax_cross_entropy  language model  2048,32000
 softmax_cross_entropy  ten classes  128,10
 softmax_cross_entropy  ImageNet  64,1000
 softmax_cross_entropy  character model  8192,256
+linear_softmax_cross_entropy  language model, small  2048,128 128,32768
+linear_softmax_cross_entropy  GPT-2  4,128,768 768,50257
+linear_softmax_cross_entropy  MNIST  128,512 512,10
 dense  MNIST, first  128,784 784,512
 dense  MNIST, last  128,512 512,10
 dense  ImageNet, head  64,2048 2048,1000
@@ -135,6 +138,7 @@ GROUPS = {
     "group_norm": "norms",
     "rms_norm": "norms",
     "softmax_cross_entropy": "cross entropy",
+    "linear_softmax_cross_entropy": "cross entropy",
     **dict.fromkeys(("mse", "cross_entropy"), "other losses"),
     **dict.fromkeys(("dot", "matmul", "tensordot"), "products"),
     **dict.fromkeys(("softmax", "log_softmax"), "softmax"),

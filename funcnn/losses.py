@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from funcnn import ops
 from funcnn._checks import as_labels, float_arrays
+from funcnn._numerics import in_range
 
 
 def softmax_cross_entropy(
@@ -34,6 +35,48 @@ def softmax_cross_entropy(
         ValueError: if the shapes do not fit or a number is out of range.
     """
     return _mean(ops.softmax_cross_entropy(logits, labels, label_smoothing, z_loss))
+
+
+def linear_softmax_cross_entropy(
+    x: jax.Array,
+    weight: jax.Array,
+    labels: jax.Array,
+    bias: jax.Array | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    softcap: float | None = None,
+    ignore: int | None = None,
+) -> jax.Array:
+    """Mean cross entropy between labels and the softmax of `x @ weight + bias`.
+
+    For a large vocabulary: the logits are never all in memory.
+
+    Args:
+        x: shape `(..., d)`.
+        weight: shape `(d, V)`, a column for each class.
+        labels: integers of shape `(...)`.
+        bias: shape `(V,)`, or None for no bias.
+        label_smoothing: share in [0, 1] of each label spread evenly over all classes.
+        z_loss: weight, at least 0, of the squared logarithm of the normaliser.
+        softcap: if given, logits become `softcap * tanh(logits / softcap)`.
+        ignore: if given, examples of this label are left out, of the mean too.
+
+    Returns:
+        Shape `()`, in nats, in at least float32.
+
+    Raises:
+        TypeError: if an array has the wrong kind of dtype, or an option is no number.
+        ValueError: if the shapes do not fit or a number is out of range.
+    """
+    each = ops.linear_softmax_cross_entropy(
+        x, weight, labels, bias, label_smoothing, z_loss, softcap, ignore
+    )
+    if ignore is None:
+        return _mean(each)
+    labels, _ = in_range(jnp.asarray(labels), weight.shape[-1])
+    counted = (labels != ignore).sum().astype(each.dtype)
+    return each.sum() / jnp.maximum(counted, 1)
 
 
 def cross_entropy(probs: jax.Array, labels: jax.Array, *, eps: float = 1e-10) -> jax.Array:

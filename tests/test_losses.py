@@ -37,6 +37,34 @@ def test_softmax_cross_entropy_options():
     assert_close(got, want)
 
 
+def test_linear_softmax_cross_entropy():
+    weight, bias = RNG.standard_normal((5, 7)), RNG.standard_normal(7)
+    options = {"label_smoothing": 0.2, "z_loss": 0.1}
+    got = losses.linear_softmax_cross_entropy(LOGITS, weight, LABELS, bias, **options)
+    scores = LOGITS @ weight + bias
+    assert_close(got, losses.softmax_cross_entropy(scores, LABELS, **options))
+    capped = losses.linear_softmax_cross_entropy(LOGITS, weight, LABELS, softcap=2.0)
+    want = losses.softmax_cross_entropy(2 * np.tanh(LOGITS @ weight / 2), LABELS)
+    assert_close(capped, want)
+
+
+def test_ignored_examples_are_left_out_of_the_mean():
+    weight, labels = RNG.standard_normal((5, 7)), LABELS.copy()
+    labels[1:, 0] = -1
+    counted = labels >= 0
+    got, grad = jax.value_and_grad(losses.linear_softmax_cross_entropy)(
+        jnp.asarray(LOGITS), weight, labels, ignore=-1
+    )
+    few, want = jax.value_and_grad(losses.linear_softmax_cross_entropy)(
+        jnp.asarray(LOGITS[counted]), weight, labels[counted]
+    )
+    assert_close(got, few)
+    np.testing.assert_allclose(grad[counted], want, 1e-12, 1e-14)
+    assert not grad[~counted].any()
+    none = losses.linear_softmax_cross_entropy(LOGITS, weight, 0 * labels - 1, ignore=-1)
+    assert none == 0
+
+
 @pytest.mark.parametrize("eps", [1e-10, 0.0, 0.5])
 def test_cross_entropy(eps):
     want = -np.log((PROBS * HOT).sum(-1) + eps).mean()
@@ -66,6 +94,11 @@ def test_options_are_keywords():
 
 # What they hold to
 
+
+def head(dtype):
+    return jnp.cos(jnp.arange(30, dtype=dtype)).reshape(5, 6)
+
+
 CALLS = {
     "softmax_cross_entropy": lambda x: losses.softmax_cross_entropy(
         x, jnp.zeros(x.shape[:-1], int)
@@ -75,6 +108,12 @@ CALLS = {
     ),
     "softmax_cross_entropy, all options": lambda x: losses.softmax_cross_entropy(
         x, jnp.zeros(x.shape[:-1], int), label_smoothing=0.1, z_loss=0.1
+    ),
+    "linear_softmax_cross_entropy": lambda x: losses.linear_softmax_cross_entropy(
+        x, head(x.dtype), jnp.ones(x.shape[:-1], int)
+    ),
+    "linear_softmax_cross_entropy, ignoring": lambda x: losses.linear_softmax_cross_entropy(
+        x, head(x.dtype), jnp.ones(x.shape[:-1], int), ignore=2
     ),
     "cross_entropy": lambda x: losses.cross_entropy(
         abs(x), jnp.zeros(x.shape[:-1], int), eps=0.1
