@@ -19,7 +19,11 @@ class Ratio(NamedTuple):
 
 
 def paired(
-    programs: Sequence[Callable], seconds: float = 1.0, rounds: int = 7, pause: float = 0.0
+    programs: Sequence[Callable],
+    seconds: float = 1.0,
+    rounds: int = 7,
+    turn: float = SHORTEST,
+    pause: float = 0.0,
 ) -> np.ndarray:
     """Time programs in rounds, in each of which every program runs once.
 
@@ -30,7 +34,9 @@ def paired(
         programs: functions without arguments, which are waited for.
         seconds: after which no round begins, once there are enough.
         rounds: how many there are at least.
-        pause: seconds to sleep before each turn.
+        turn: seconds that a program runs at least, whenever it is its turn.
+        pause: seconds to sleep before each turn. What runs first after it is not counted:
+            it wakes the threads up, and finds nothing in the caches.
 
     Returns:
         Seconds, of shape (rounds, programs).
@@ -44,13 +50,15 @@ def paired(
 
     everyone = range(len(programs))
     warm = [min(timed(i, 1) for _ in range(2)) for i in everyone]  # the first compiles
-    count = min(max(1, round(SHORTEST / min(warm))), 100)
+    count = min(max(1, round(turn / min(warm))), 100)
     stop = time.perf_counter() + seconds
     table: list[list[float]] = []
     while len(table) < rounds or time.perf_counter() < stop:
         took = dict.fromkeys(everyone, 0.0)
         for i in order(len(table), len(programs)):
-            time.sleep(pause)
+            if pause:
+                time.sleep(pause)
+                timed(i, 1)
             took[i] = timed(i, count)
         table.append(list(took.values()))
     return np.array(table)

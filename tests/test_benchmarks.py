@@ -173,6 +173,20 @@ def test_rounds_are_paired(monkeypatch):
     assert len(longer) == 10
 
 
+def test_what_wakes_the_threads_is_not_counted(monkeypatch):
+    now, awake = [0.0], [False]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(timing.time, "sleep", lambda _: awake.__setitem__(0, False))
+
+    def run():
+        now[0] += 1.0 if awake[0] else 5.0
+        awake[0] = True
+
+    table = timing.paired([run, run], seconds=0.0, rounds=3, turn=10.0, pause=0.1)
+    np.testing.assert_array_equal(table, np.ones((3, 2)))
+    assert now[0] == 3 * 2 * (5 + 10) + 4 + 4  # one run, then ten, each turn
+
+
 # --- what is said of it ---------------------------------------------------------------
 
 

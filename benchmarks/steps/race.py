@@ -18,6 +18,7 @@ PEERS = {"flax": "flax", "equinox": "equinox", "haiku": "haiku", "pytorch": "tor
 JAX_PEERS = ("flax", "equinox", "haiku")
 BOUND = 1e-4  # of the loss: float32 in another order
 STEPS = 3  # after which losses are compared
+TURN = 0.1  # seconds in which a library takes steps, as in training
 PAUSE = 0.02  # seconds in which one library's threads go to sleep before another's turn
 
 
@@ -125,7 +126,7 @@ def race(
         DivergenceError: if libraries do not compute the same.
     """
     runs, costs = runners(model, params, ["funcnn", *peers])
-    table = paired(runs, seconds * len(peers), rounds, PAUSE)
+    table = paired(runs, seconds * len(peers), rounds, TURN, PAUSE)
     rows = []
     for i, peer in enumerate(peers, start=1):
         low, middle, high = ratio(table[:, i], table[:, 0])
