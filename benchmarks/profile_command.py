@@ -11,8 +11,9 @@ from benchmarks.steps.with_funcnn import initial
 
 LEGEND = """\
 Milliseconds of a training step that are spent in the kernels of each kind of
-layer, forward and backward; "other" is what no kernel accounts for, such as
-allocation. A kernel that computes several things counts as one of them."""
+layer, forward and backward. A kernel that computes several things counts as
+one of them; "other" is what no kernel accounts for, such as allocation, and
+below 0 where kernels ran at the same time."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
