@@ -1,0 +1,255 @@
+r"""Scaled dot-product attention (Vaswani et al., 2017, arXiv:1706.03762).
+
+**Forward.** For queries $q_t$, keys $k_s$ and values $v_s$ of one head,
+
+$$a_{ts} = c\,q_t \cdot k_s + b_{ts}, \qquad p_{ts} = \frac{e^{a_{ts}}}{\sum_u e^{a_{tu}}},
+\qquad y_t = \sum_s p_{ts}\,v_s,$$
+
+where only keys that are visible from $t$ take part; with a soft cap $\lambda$ the product
+$c\,q_t \cdot k_s$ goes through $\lambda \tanh(\cdot / \lambda)$ before the bias is added.
+All of it is computed a block of scores at a time. Of the keys in a block, $m$ is a row's
+largest score, $z = \sum_s e^{a_s - m}$ and $u = \sum_s e^{a_s - m} v_s$. Two blocks have
+together
+
+$$m = \max(m_1, m_2), \qquad z = e^{m_1 - m} z_1 + e^{m_2 - m} z_2, \qquad
+u = e^{m_1 - m} u_1 + e^{m_2 - m} u_2,$$
+
+the online softmax of Milakov & Gimelshein (arXiv:1805.02867), and at the end $y = u / z$.
+
+**Backward.** From $\dot y_t = \sum_s \dot p_{ts} v_s + p_{ts} \dot v_s$ and the pushforward
+of softmax, $\dot p_{ts} = p_{ts} (\dot a_{ts} - \sum_u p_{tu} \dot a_{tu})$, transposed:
+
+$$\bar v_s = \sum_t p_{ts}\,\bar y_t, \qquad
+\bar a_{ts} = p_{ts}\,(\bar y_t \cdot v_s - \delta_t), \qquad
+\delta_t = \sum_u p_{tu}\,\bar y_t \cdot v_u = \bar y_t \cdot y_t,$$
+
+so that $\delta_t$ needs no row of scores (Dao et al., arXiv:2205.14135). Then
+
+$$\bar q_t = c \sum_s \bar a_{ts} k_s, \qquad \bar k_s = c \sum_t \bar a_{ts} q_t, \qquad
+\bar b_{ts} = \bar a_{ts},$$
+
+the last summed over the axes along which $b$ was broadcast, and $\bar k_s$, $\bar v_s$ over
+the query heads that share them. With a soft cap, $\bar a$ on its way to $q$ and $k$ is
+multiplied by $1 - \tanh^2$.
+
+**Residuals.** The inputs, $y$, and two numbers a row, $m$ and $z$: rounded into one, large
+scores would lose the digits by which they differ. The scores are computed again, block by
+block, so that memory grows with $T + S$ and not with $T S$.
+
+**Hard points.** A query that sees no key, or whose scores are all $-\infty$, gives zeros
+and has zero cotangents.
+"""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from funcnn import _attention as blocks
+from funcnn._checks import as_array, float_arrays, integer, number
+from funcnn._numerics import accumulator, cast_like, promote
+
+Window = int | tuple[int | None, int | None] | None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7, 8))
+def attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    mask: jax.Array | None = None,
+    bias: jax.Array | None = None,
+    causal: bool = False,
+    scale: float | None = None,
+    window: Window = None,
+    softcap: float | None = None,
+) -> jax.Array:
+    """Mean of values, weighted by the softmax of queries' products with keys.
+
+    Query heads `h` share the key head `h // (H // K)`: with `K = H` each has its own, with
+    `K = 1` all have the same (grouped-query attention, arXiv:2305.13245).
+
+    Args:
+        q: shape `(B, T, H, D)`.
+        k: shape `(B, S, K, D)`, where K divides H.
+        v: shape `(B, S, K, E)`.
+        mask: booleans that broadcast to `(B, H, T, S)`, true where a query sees a key.
+        bias: broadcasts to `(B, H, T, S)`; added to the scores, and differentiated.
+        causal: whether query `i` sees the keys `j <= i` alone.
+        scale: of the products, `1 / sqrt(D)` by default.
+        window: query `i` sees the keys from `i - before` to `i + after` alone, with
+            `window = (before, after)`, None for no bound; an integer stands for both.
+        softcap: bounds products, scaled, by `softcap * tanh(product / softcap)`.
+
+    Returns:
+        Shape `(B, T, H, E)`, the dtype that q, k and v promote to. Softmax and sums are
+        computed in at least float32.
+
+    Raises:
+        TypeError: if q, k, v or bias is not floating-point, or mask not boolean.
+        ValueError: if shapes do not fit, or a number is out of range.
+    """
+    return attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap)[0]
+
+
+def attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap):
+    q, k, v, bias = float_arrays("attention", optional=["bias"], q=q, k=k, v=v, bias=bias)
+    mask = checked_mask(mask)
+    check_shapes(q, k, v)
+    arrays = by_head(q, k, v, mask, bias)
+    p = plan(arrays, causal, scale, window, softcap)
+    out, top, total = blocks.forward(p, arrays)
+    b, t, h = q.shape[:3]
+    y = jnp.moveaxis(out, 3, 1).reshape(b, t, h, v.shape[-1]).astype(promote(q, k, v))
+    return y, (q, k, v, mask, bias, y, top, total)
+
+
+def attention_bwd(causal, scale, window, softcap, residuals, dy):
+    q, k, v, mask, bias, y, top, total = residuals
+    arrays = by_head(q, k, v, mask, bias)
+    p = plan(arrays, causal, scale, window, softcap)
+    like = arrays[0]
+    out, dout = (queries_by_head(a.astype(like.dtype), k.shape[2]) for a in (y, dy))
+    dq, dk, dv, dbias = blocks.backward(p, arrays, out, top, total, dout)
+    dq = jnp.moveaxis(dq, 3, 1).reshape(q.shape)
+    dk, dv = jnp.swapaxes(dk, 1, 2), jnp.swapaxes(dv, 1, 2)
+    dbias = None if bias is None else dbias.reshape(bias.shape)
+    return cast_like((dq, dk, dv, None, dbias), (q, k, v, mask, bias))
+
+
+attention.defvjp(attention_fwd, attention_bwd)
+
+
+def check_shapes(q, k, v):
+    if not (q.ndim == k.ndim == v.ndim == 4):
+        raise ValueError(
+            "attention needs q, k and v with four axes; got shapes "
+            f"{q.shape}, {k.shape} and {v.shape}."
+        )
+    (b, _, h, d), (s, heads) = q.shape, k.shape[1:3]
+    if k.shape != (b, s, heads, d) or v.shape[:3] != (b, s, heads):
+        raise ValueError(
+            f"attention needs k of shape ({b}, S, K, {d}) and v of shape ({b}, S, K, E) "
+            f"for q of shape {q.shape}; got k {k.shape} and v {v.shape}."
+        )
+    if heads == 0 or h % heads:
+        raise ValueError(
+            f"attention needs heads of k that divide the {h} of q; got {heads}."
+        )
+
+
+def checked_mask(mask):
+    if mask is None:
+        return None
+    mask = as_array("attention", "mask", mask)
+    if mask.dtype != bool:
+        raise TypeError(f"attention needs a mask of booleans; got {mask.dtype}.")
+    return mask
+
+
+def plan(arrays, causal, scale, window, softcap):
+    """The options, judged, and the blocks that the shapes ask for."""
+    q, k = arrays[:2]
+    scale = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
+    scale = number("attention", "scale", scale)
+    if softcap is not None:
+        softcap = number("attention", "softcap", softcap, low=0.0)
+        if not softcap:
+            raise ValueError("attention needs a softcap above 0; got 0.")
+    sides = window if isinstance(window, tuple) else (window, window)
+    if len(sides) != 2:
+        raise ValueError(f"attention needs a window of two sides; got {window}.")
+    before, after = (
+        None if side is None else integer("attention", "window", side, minimum=0)
+        for side in sides
+    )
+    if causal:
+        after = 0
+    return blocks.plan(q, k, scale, (before, after), softcap)
+
+
+def by_head(q, k, v, mask, bias):
+    """All arrays with their axes as `_attention` wants them, in at least float32."""
+    dtype = accumulator(promote(*(a for a in (q, k, v, bias) if a is not None)))
+    shape = q.shape[0], q.shape[2], q.shape[1], k.shape[1]
+    b = None if bias is None else bias.astype(dtype)
+    return [
+        queries_by_head(q.astype(dtype), k.shape[2]),
+        *(jnp.swapaxes(a.astype(dtype), 1, 2) for a in (k, v)),
+        *(
+            scores_by_head(n, a, shape, k.shape[2])
+            for n, a in (("mask", mask), ("bias", b))
+        ),
+    ]
+
+
+def queries_by_head(a, heads):
+    """`(B, T, H, D)` to `(B, K, G, T, D)`."""
+    b, t, h, d = a.shape
+    return jnp.moveaxis(a.reshape(b, t, heads, h // heads, d), 1, 3)
+
+
+def scores_by_head(name, a, shape, heads):
+    """What broadcasts to `(B, H, T, S)`, with five axes that do to `(B, K, G, T, S)`."""
+    if a is None:
+        return None
+    fits = len(a.shape) <= 4 and all(
+        n in (1, m) for n, m in zip(a.shape[::-1], shape[::-1], strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"attention needs {name} that broadcasts to (B, H, T, S) = {shape}; "
+            f"got {a.shape}."
+        )
+    b, h, t, s = (1,) * (4 - a.ndim) + a.shape
+    return a.reshape(b, *((1, 1) if h == 1 else (heads, h // heads)), t, s)
+
+
+def attention_reference(
+    q, k, v, mask=None, bias=None, causal=False, scale=None, window=None, softcap=None
+):
+    """The definition, left to `jax.grad`; a row without keys is a row of zeros."""
+    k, v = (jnp.repeat(a, q.shape[2] // k.shape[2], 2) for a in (k, v))
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    scores = jnp.einsum("bthd,bshd->bhts", q, k) * scale
+    if softcap is not None:
+        scores = softcap * jnp.tanh(scores / softcap)
+    if bias is not None:
+        scores = scores + bias
+    i, j = jnp.arange(q.shape[1])[:, None], jnp.arange(k.shape[1])
+    keep = jnp.ones(scores.shape, bool) if mask is None else mask
+    keep = keep & (j <= i) if causal else keep
+    before, after = window if isinstance(window, tuple) else (window, window)
+    keep = keep if before is None else keep & (j >= i - before)
+    keep = keep if after is None else keep & (j <= i + after)
+    scores = jnp.where(keep, scores, -jnp.inf)
+    top = jax.lax.stop_gradient(scores.max(-1, keepdims=True, initial=-jnp.inf))
+    e = jnp.exp(scores - jnp.where(top == -jnp.inf, 0, top))
+    total = e.sum(-1, keepdims=True)
+    return jnp.einsum("bhts,bshd->bthd", e / jnp.where(total == 0, 1, total), v)
+
+
+def attention_cases(rng):
+    """Arguments on which every claim is tested."""
+    normal = rng.standard_normal
+    q, k, v = normal((2, 3, 2, 4)), normal((2, 5, 2, 4)), normal((2, 5, 2, 3))
+    same = q, q[:, ::-1], v[:, :3]
+    mask = rng.random((2, 1, 3, 5)) < 0.6
+    mask[0, 0, 1] = False
+    return {
+        "cross": (q, k, v),
+        "causal": (*same, None, None, True),
+        "mask, one row empty": (q, k, v, mask),
+        "bias": (q, k, v, None, normal((2, 2, 3, 5))),
+        "bias a head and key, causal": (q, k, v, None, normal((2, 1, 5)), True),
+        "grouped": (normal((1, 3, 4, 2)), normal((1, 3, 2, 2)), normal((1, 3, 2, 2))),
+        "one head of keys": (normal((2, 3, 3, 2)), k[:, :, :1, :2], v[:, :, :1]),
+        "window": (*same, None, None, False, None, 1),
+        "sliding window": (*same, None, None, True, None, (1, None)),
+        "scale, softcap": (q, k, v, None, None, False, 2.0, None, 1.5),
+        "everything": (q, k, v, mask, normal((2, 3, 5)), True, 0.5, (2, 0), 3.0),
+        "sharp": (1e2 * q, k, v),
+        "one key": (q, k[:, :1], v[:, :1]),
+        "empty batch": (q[:0], k[:0], v[:0]),
+    }
