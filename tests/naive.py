@@ -704,3 +704,40 @@ def rope(x, positions, base=10000.0, sense=1):
         z *= complex(math.cos(angle), math.sin(angle))
         y[b, t, h, i], y[b, t, h, i + half] = z.real, z.imag
     return y
+
+
+# Attention
+
+
+def attention(q, k, v, dy, sees, bias, scale, cap=None):
+    """What queries make of the keys that they see, and the cotangents of q, k, v, bias.
+
+    `bias` and `sees` have the shape `(B, H, T, S)`; `cap` bounds the products.
+    """
+    y = np.zeros((*q.shape[:3], v.shape[3]))
+    dq, dk, dv, dbias = (np.zeros(a.shape) for a in (q, k, v, bias))
+    share = q.shape[2] // k.shape[2]
+    for b, t, h in indices(q.shape[:3]):
+        keys = [s for s in range(k.shape[1]) if sees[b, h, t, s]]
+        if not keys:
+            continue
+        g = h // share
+        bent, slopes = [], []
+        for s in keys:
+            product = scale * sum(q[b, t, h, i] * k[b, s, g, i] for i in range(q.shape[3]))
+            tanh = 0.0 if cap is None else math.tanh(product / cap)
+            bent.append(product if cap is None else cap * tanh)
+            slopes.append(1 - tanh**2)
+        p = softmax_row([x + bias[b, h, t, s] for x, s in zip(bent, keys, strict=True)])
+        dp = []
+        for weight, s in zip(p, keys, strict=True):
+            y[b, t, h] += weight * v[b, s, g]
+            dv[b, s, g] += weight * dy[b, t, h]
+            dp.append(sum(dy[b, t, h, i] * v[b, s, g, i] for i in range(v.shape[3])))
+        mean = sum(weight * d for weight, d in zip(p, dp, strict=True))
+        for weight, d, s, slope in zip(p, dp, keys, slopes, strict=True):
+            pull = weight * (d - mean)
+            dbias[b, h, t, s] += pull
+            dq[b, t, h] += scale * slope * pull * k[b, s, g]
+            dk[b, s, g] += scale * slope * pull * q[b, t, h]
+    return y, (dq, dk, dv, dbias)

@@ -168,6 +168,8 @@ def test_a_wasteful_rule_is_caught():
 # What the ops' derivations say: a case, the arguments (or output) held and read, and the
 # bytes of what is computed, the same in float32 and bfloat16.
 CLAIMED = {
+    # two numbers a row
+    "attention": ("cross", "k output q v", 2 * 2 * 3 * 2 * 4),
     "avg_pool": ("2x2", "", 0),
     "batch_norm": ("rows", "scale x", 3 * 4 * 4),  # three float32 a channel
     "col2im": ("3x3", "", 0),

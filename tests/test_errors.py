@@ -362,6 +362,8 @@ TENSORS = jnp.ones((2, 3)), jnp.ones((3, 4))
 HEAD = *TENSORS, LABELS[:2]
 CAPPED = *HEAD, None, 0.0, 0.0
 GROUPED = jnp.ones((2, 3, 4)), V, V
+QKV = [np.random.default_rng(0).standard_normal((2, 3, 2, 4)) for _ in range(3)]
+
 MISTAKES = {
     "avg_pool": pool(),
     "max_pool": pool(),
@@ -491,6 +493,68 @@ MISTAKES = {
         **classified("logits"),
         **share("label_smoothing", LOGITS, LABELS),
         **negative("z_loss", LOGITS, LABELS, 0.1),
+    },
+    "attention": {
+        "three axes": (
+            ValueError,
+            r"needs q, k and v with four axes; got shapes \(2, 3, 4\), \(2, 3, 2, 4\) and ",
+            QKV[0][:, :, 0],
+            *QKV[1:],
+        ),
+        "k narrow": (
+            ValueError,
+            r"needs k of shape \(2, S, K, 4\) and v of shape \(2, S, K, E\) for q of shape "
+            r"\(2, 3, 2, 4\); got k \(2, 3, 2, 3\) and v \(2, 3, 2, 4\)",
+            QKV[0],
+            QKV[1][..., :3],
+            QKV[2],
+        ),
+        "v short": (ValueError, r"and v \(2, 2, 2, 4\)", *QKV[:2], QKV[2][:, :2]),
+        "heads": (
+            ValueError,
+            r"needs heads of k that divide the 2 of q; got 3",
+            QKV[0],
+            *(np.repeat(a[:, :, :1], 3, 2) for a in QKV[1:]),
+        ),
+        "mask of numbers": (
+            TypeError,
+            r"needs a mask of booleans; got float",
+            *QKV,
+            np.ones((3, 3)),
+        ),
+        "mask long": (
+            ValueError,
+            r"needs mask that broadcasts to \(B, H, T, S\) = \(2, 2, 3, 3\); got \(3, 4\)",
+            *QKV,
+            np.ones((3, 4), bool),
+        ),
+        "bias long": (
+            ValueError,
+            r"needs bias that broadcasts to .*; got \(1, 2, 2, 3, 3\)",
+            *QKV,
+            None,
+            np.ones((1, 2, 2, 3, 3)),
+        ),
+        "scale a word": (
+            TypeError,
+            r"needs a number for scale; got 'big'",
+            *(*QKV, None, None, False, "big"),
+        ),
+        "window negative": (
+            ValueError,
+            r"needs window of at least 0; got -1",
+            *(*QKV, None, None, False, None, -1),
+        ),
+        "window of three": (
+            ValueError,
+            r"needs a window of two sides; got \(1, 2, 3\)",
+            *(*QKV, None, None, False, None, (1, 2, 3)),
+        ),
+        "softcap 0": (
+            ValueError,
+            r"needs a softcap above 0; got 0",
+            *(*QKV, None, None, False, None, None, 0.0),
+        ),
     },
     "linear_softmax_cross_entropy": {
         **share("label_smoothing", *HEAD, None),

@@ -643,6 +643,7 @@ EMPTY = {
         (0, 2, 3),
     ),
     "rope": (ops.rope, (zeros(0, 3, 2, 4),), (0, 3, 2, 4)),
+    "attention": (ops.attention, (zeros(0, 3, 2, 4),) * 3, (0, 3, 2, 4)),
     "dropout": (
         lambda x: ops.dropout(jax.random.key(0), x, 0.5),
         (zeros(0, 3),),

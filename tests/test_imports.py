@@ -19,6 +19,7 @@ PRIVATE = {path.stem for path in ROOT.glob("_[a-z]*")}
 MAY_IMPORT = {
     "_numerics": set(),
     "_checks": set(),
+    "_attention": {"_numerics"},
     "_chunks": {"_numerics"},
     "_windows": {"_numerics", "_checks"},
     "_angles": {"_numerics"},

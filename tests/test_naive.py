@@ -646,3 +646,27 @@ def test_rope(width, positions, base):
         lambda x, dy: naive.rope(dy, numbers, base, -1),
         *normals((2, 3, 2, width)),
     )
+
+
+# Attention
+
+
+@pytest.mark.parametrize("cap", [None, 1.5])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("heads", [(2, 2), (4, 2), (3, 1)], ids=str)
+@pytest.mark.parametrize("lengths", [(1, 1), (3, 5), (4, 2), (0, 2), (2, 0)], ids=str)
+def test_attention(lengths, heads, causal, cap):
+    (t, s), (h, k) = lengths, heads
+    sees = RNG(3).random((2, h, t, s)) < 0.7
+    visible = sees & (np.arange(s) <= np.arange(t)[:, None]) if causal else sees
+
+    def loops(q, k, v, bias, dy=None):
+        dy = np.zeros((*q.shape[:3], 2)) if dy is None else dy
+        return naive.attention(q, k, v, dy, visible, bias, 0.5, cap)
+
+    check(
+        lambda q, k, v, bias: ops.attention(q, k, v, sees, bias, causal, 0.5, softcap=cap),
+        lambda *args: loops(*args)[0],
+        lambda *args: loops(*args)[1],
+        *normals((2, t, h, 3), (2, s, k, 3), (2, s, k, 2), (2, h, t, s)),
+    )
