@@ -87,7 +87,7 @@ def forward(p: Plan, arrays):
             s, _ = scores(p, queries, k, mask, bias, i, j)
             top = jnp.maximum(s.max(-1, keepdims=True), jnp.finfo(s.dtype).min)
             e = jnp.exp(s - top)
-            out = jnp.einsum("bkgts,bksd->bkgtd", e, cut(v, 2, j, p.columns))
+            out = over_keys(e, cut(v, 2, j, p.columns))
             return top, e.sum(-1, keepdims=True), out
 
         if p.blocks[1] == 1:
@@ -137,15 +137,15 @@ def backward(p: Plan, arrays, out, top, total, dout):
             dq, dk, dv, dbias = state
             s, slope = scores(p, queries, k, mask, bias, i, j)
             probs = jnp.exp(s - peak) / count
-            dv = added(dv, {2: j}, jnp.einsum("bkgts,bkgtd->bksd", probs, g))
-            dprobs = jnp.einsum("bkgtd,bksd->bkgts", g, cut(v, 2, j, p.columns))
+            dv = added(dv, {2: j}, over_queries(probs, g))
+            dprobs = products(g, cut(v, 2, j, p.columns))
             ds = probs * (dprobs - pulled)
             if dbias is not None:
                 at = {axis: n for axis, n in ((3, i), (4, j)) if dbias.shape[axis] > 1}
                 dbias = added(dbias, at, unbroadcast_block(ds, dbias))
             ds = p.scale * (ds if slope is None else ds * slope)
-            dq = dq + jnp.einsum("bkgts,bksd->bkgtd", ds, cut(k, 2, j, p.columns))
-            dk = added(dk, {2: j}, jnp.einsum("bkgts,bkgtd->bksd", ds, queries))
+            dq = dq + over_keys(ds, cut(k, 2, j, p.columns))
+            dk = added(dk, {2: j}, over_queries(ds, queries))
             return dq, dk, dv, dbias
 
         dq, *state = loop(p, i, add, (jnp.zeros_like(queries), *state), arrays)
@@ -170,7 +170,7 @@ def scores(p: Plan, queries, k, mask, bias, i, j):
 
     And the derivative of the soft bound, or None.
     """
-    s = p.scale * jnp.einsum("bkgtd,bksd->bkgts", queries, cut(k, 2, j, p.columns))
+    s = p.scale * products(queries, cut(k, 2, j, p.columns))
     slope = None
     if p.softcap is not None:
         bent = jnp.tanh(s / p.softcap)
@@ -182,6 +182,28 @@ def scores(p: Plan, queries, k, mask, bias, i, j):
         shown = block(mask, p, i, j)
         keep = shown if keep is None else keep & shown
     return s if keep is None else jnp.where(keep, s, -jnp.inf), slope
+
+
+def products(a, b):
+    """`(B, K, G, T, D)` and `(B, K, S, D)` to `(B, K, G, T, S)`."""
+    found = jnp.einsum("bkrd,bksd->bkrs", flat(a), b)
+    return found.reshape(*a.shape[:4], b.shape[2])
+
+
+def over_keys(a, b):
+    """`(B, K, G, T, S)` and `(B, K, S, D)` to `(B, K, G, T, D)`."""
+    found = jnp.einsum("bkrs,bksd->bkrd", flat(a), b)
+    return found.reshape(*a.shape[:4], b.shape[3])
+
+
+def over_queries(a, b):
+    """`(B, K, G, T, S)` and `(B, K, G, T, D)` to `(B, K, S, D)`."""
+    return jnp.einsum("bkrs,bkrd->bksd", flat(a), flat(b))
+
+
+def flat(a):
+    """Queries in one axis: XLA:CPU would turn around what is summed over two."""
+    return a.reshape(*a.shape[:2], a.shape[2] * a.shape[3], a.shape[4])
 
 
 def visible(p: Plan, i, j):
