@@ -43,7 +43,7 @@ class Plan(NamedTuple):
     @property
     def blocks(self):
         """How many blocks there are of queries, and of keys."""
-        return -(-self.queries // self.rows), -(-self.keys // self.columns)
+        return max(-(-self.queries // self.rows), 1), max(-(-self.keys // self.columns), 1)
 
     def seen(self, i):
         """The first block of keys that block `i` of queries sees, and the end of them."""
@@ -103,11 +103,12 @@ def forward(p: Plan, arrays):
         return out / total, top, total
 
     if p.blocks[0] == 1:
-        return row_block(0)
-    _, found = jax.lax.scan(
-        lambda _, i: (None, row_block(i)), None, jnp.arange(p.blocks[0])
-    )
-    return tuple(in_a_row(a)[:, :, :, : p.queries] for a in found)
+        found = row_block(0)
+    else:
+        blocks = jnp.arange(p.blocks[0])
+        _, stacked = jax.lax.scan(lambda _, i: (None, row_block(i)), None, blocks)
+        found = tuple(map(in_a_row, stacked))
+    return tuple(a[:, :, :, : p.queries] for a in found)
 
 
 def merged(a, b):
@@ -158,8 +159,8 @@ def backward(p: Plan, arrays, out, top, total, dout):
         state, dq = jax.lax.scan(
             row_block, differing(state, arrays), jnp.arange(p.blocks[0])
         )
-        dq = in_a_row(dq)[:, :, :, : p.queries]
-    return dq, *(
+        dq = in_a_row(dq)
+    return dq[:, :, :, : p.queries], *(
         None if a is None else a[tuple(map(slice, shape))]
         for a, shape in zip(state, shapes, strict=True)
     )
@@ -241,7 +242,7 @@ def pad(a, more):
     """`a` with zeros at the end of some axes; axes of 1 stand for any length."""
     if a is None or not any(more.values()):
         return a
-    wide = {axis: n for axis, n in more.items() if a.shape[axis] > 1}
+    wide = {axis: n for axis, n in more.items() if a.shape[axis] != 1}
     return jnp.pad(a, [(0, wide.get(axis, 0)) for axis in range(a.ndim)])
 
 
@@ -278,7 +279,17 @@ def loop(p: Plan, i, add, state, arrays):
     if p.blocks[1] == 1:
         return add(0, state)
     first, end = p.seen(i)
-    return jax.lax.fori_loop(first, end, add, differing(state, arrays))
+
+    def every(state, j):
+        return add(j, state), None
+
+    def visible(state, j):
+        # a condition, not a loop from first to end: JAX can differentiate that
+        seen = (first <= j) & (j < end)
+        return jax.lax.cond(seen, lambda: add(j, state), lambda: state), None
+
+    step = every if p.window == (None, None) else visible
+    return jax.lax.scan(step, differing(state, arrays), jnp.arange(p.blocks[1]))[0]
 
 
 def differing(state, arrays):
