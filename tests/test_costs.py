@@ -106,6 +106,7 @@ def test_residuals_print_as_a_table():
 # Ops that hold an argument or the output, which something else mostly keeps alive anyway,
 # where autodiff computes something smaller to hold. In what is computed none is worse.
 ALLOWED = {
+    "attention": "the output and two numbers a row, rather than scores of a few keys",
     "relu": "the output, which the next layer holds, rather than a mask",
     "leaky_relu": "x rather than a mask",
     "mse": "prediction and target rather than their difference",
