@@ -365,7 +365,7 @@ def test_help_fits_80_columns(name, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--op", "convolve"], "no op 'convolve'; there are avg_pool, col2im, conv,"),
+        (["--op", "convolve"], "no op 'convolve'; there are avg_pool, batch_norm, col2im,"),
         (["--op", "dropout"], "no op 'dropout'"),
         (["--shape", "AlexNet"], "no shape has 'AlexNet' in it; --list prints them all"),
         (["--shape", "2,3"], "--shape '2,3' needs one --op"),
