@@ -86,6 +86,7 @@ def forward(p: Plan, arrays):
         def partial(j):
             s, _ = scores(p, queries, k, mask, bias, i, j)
             top = jnp.maximum(s.max(-1, keepdims=True), jnp.finfo(s.dtype).min)
+            top = jax.lax.stop_gradient(top)  # what is made of it does not depend on it
             e = jnp.exp(s - top)
             out = over_keys(e, cut(v, 2, j, p.columns))
             return top, e.sum(-1, keepdims=True), out
@@ -99,7 +100,7 @@ def forward(p: Plan, arrays):
             top, total, out = loop(
                 p, i, lambda j, state: merged(state, partial(j)), nothing, arrays
             )
-        total = jnp.maximum(total, 1)  # it has the largest score's 1, if there is a score
+        total = jnp.maximum(total, 0.5)  # at least the largest score's 1, or 0 without any
         return out / total, top, total
 
     if p.blocks[0] == 1:
@@ -125,7 +126,7 @@ def backward(p: Plan, arrays, out, top, total, dout):
     slack = p.rows * p.blocks[0] - p.queries
     pull = (dout * out).sum(-1, keepdims=True)
     dout, top, total, pull = (pad(a, {3: slack}) for a in (dout, top, total, pull))
-    total = jnp.maximum(total, 1)  # in the rows that were added, too
+    total = jnp.maximum(total, 0.5)  # in the rows that were added, too
     q, k, v, mask, bias = padded(p, q, k, v, mask, bias)
     arrays = q, k, v, mask, bias, dout
 

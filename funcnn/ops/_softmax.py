@@ -52,8 +52,9 @@ def softmax_fwd(x, axis):
     top = jnp.max(xf, axis, keepdims=True, initial=-jnp.inf)
     # bounds, not conditions, which XLA:CPU would not fuse with the rest; a sum that is
     # not 0 has the largest element's 1 in it
-    e = jnp.exp(xf - jnp.maximum(top, jnp.finfo(xf.dtype).min))
-    total = jnp.maximum(e.sum(axis, keepdims=True), 1)
+    top = jax.lax.stop_gradient(jnp.maximum(top, jnp.finfo(xf.dtype).min))
+    e = jnp.exp(xf - top)
+    total = jnp.maximum(e.sum(axis, keepdims=True), 0.5)
     y = (e / total).astype(x.dtype)
     return y, y
 
