@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from funcnn._numerics import known, vary, varying
+from funcnn._numerics import known, unbroadcast, vary, varying
 
 BLOCK = 2**22  # scores at once: few large products rather than many small ones
 SHORTEST = 32  # queries or keys in a block
@@ -144,7 +144,7 @@ def backward(p: Plan, arrays, out, top, total, dout):
             ds = probs * (dprobs - pulled)
             if dbias is not None:
                 at = {axis: n for axis, n in ((3, i), (4, j)) if dbias.shape[axis] > 1}
-                dbias = added(dbias, at, unbroadcast_block(ds, dbias))
+                dbias = added(dbias, at, unbroadcast(ds, part_of(dbias, ds)))
             ds = p.scale * (ds if slope is None else ds * slope)
             dq = dq + over_keys(ds, cut(k, 2, j, p.columns))
             dk = added(dk, {2: j}, over_queries(ds, queries))
@@ -269,10 +269,9 @@ def added(total, at, part):
     return jax.lax.dynamic_update_slice(total, before + part, start)
 
 
-def unbroadcast_block(ds, like):
-    """A block of scores' cotangents, summed over the axes that `like` has not."""
-    axes = tuple(axis for axis, n in enumerate(like.shape) if n == 1)
-    return ds.sum(axes, keepdims=True)
+def part_of(bias, s):
+    """The shape of the bias' part for a block of scores."""
+    return tuple(1 if n == 1 else m for n, m in zip(bias.shape, s.shape, strict=True))
 
 
 def loop(p: Plan, i, add, state, arrays):
