@@ -101,6 +101,21 @@ def number(op, name, value, low=-math.inf, high=math.inf) -> float:
     return result
 
 
+def softcap(op, value) -> float | None:
+    """Return the bound of a `softcap * tanh(x / softcap)` as a Python float, or None.
+
+    Raises:
+        TypeError: if it is neither a number nor None.
+        ValueError: if it is not finite and above 0.
+    """
+    if value is None:
+        return None
+    bound = number(op, "softcap", value, low=0.0)
+    if bound in (0, math.inf):
+        raise ValueError(f"{op} needs a finite softcap above 0; got {bound}.")
+    return bound
+
+
 def axis(op, value, x):
     """Return an axis of `x` counted from the front.
 

@@ -540,6 +540,11 @@ MISTAKES = {
             r"needs a number for scale; got 'big'",
             *(*QKV, None, None, False, "big"),
         ),
+        "causal a number": (
+            TypeError,
+            r"needs a bool for causal; got 1",
+            *(*QKV, None, None, 1),
+        ),
         "window negative": (
             ValueError,
             r"needs window of at least 0; got -1",
@@ -552,7 +557,7 @@ MISTAKES = {
         ),
         "softcap 0": (
             ValueError,
-            r"needs a softcap above 0; got 0",
+            r"needs a finite softcap above 0; got 0.0",
             *(*QKV, None, None, False, None, None, 0.0),
         ),
     },

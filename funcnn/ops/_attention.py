@@ -47,7 +47,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn import _attention as blocks
-from funcnn._checks import as_array, float_arrays, integer, number
+from funcnn._checks import as_array, boolean, float_arrays, integer, number
+from funcnn._checks import softcap as checked_softcap
 from funcnn._numerics import accumulator, cast_like, promote
 
 Window = int | tuple[int | None, int | None] | None
@@ -87,7 +88,7 @@ def attention(
         computed in at least float32.
 
     Raises:
-        TypeError: if q, k, v or bias is not floating-point, or mask not boolean.
+        TypeError: if q, k, v or bias is not floating-point, or mask or causal not boolean.
         ValueError: if shapes do not fit, or a number is out of range.
     """
     return attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap)[0]
@@ -153,10 +154,8 @@ def plan(arrays, causal, scale, window, softcap):
     q, k = arrays[:2]
     scale = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
     scale = number("attention", "scale", scale)
-    if softcap is not None:
-        softcap = number("attention", "softcap", softcap, low=0.0)
-        if not softcap:
-            raise ValueError("attention needs a softcap above 0; got 0.")
+    softcap = checked_softcap("attention", softcap)
+    boolean("attention", "causal", causal)
     sides = window if isinstance(window, tuple) else (window, window)
     if len(sides) != 2:
         raise ValueError(f"attention needs a window of two sides; got {window}.")

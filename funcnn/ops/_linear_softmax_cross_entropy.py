@@ -67,6 +67,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn._checks import affine, as_array, float_arrays, integer, number
+from funcnn._checks import softcap as checked_softcap
 from funcnn._chunks import columns, over_chunks, put
 from funcnn._numerics import (
     accumulator,
@@ -211,10 +212,7 @@ def settings(label_smoothing, z_loss, softcap, ignore):
     op = "linear_softmax_cross_entropy"
     label_smoothing = number(op, "label_smoothing", label_smoothing, low=0.0, high=1.0)
     z_loss = number(op, "z_loss", z_loss, low=0.0)
-    if softcap is not None:
-        softcap = number(op, "softcap", softcap, low=0.0)
-        if softcap in (0, math.inf):
-            raise ValueError(f"{op} needs a finite softcap above 0; got {softcap}.")
+    softcap = checked_softcap(op, softcap)
     if ignore is not None:
         ignore = integer(op, "ignore", ignore, minimum=-math.inf)
     return label_smoothing, z_loss, softcap, ignore
