@@ -216,7 +216,7 @@ ARGS = ("--args", "f32[3]")
     "args, why",
     [
         (["rellu"], "there is no op 'rellu'; did you mean relu"),
-        (["--op", "x", "relu"], "there is no op 'x'; there are avg_pool, .*, relu, "),
+        (["--op", "x", "relu"], "there is no op 'x'; there are attention, .*, relu, "),
         (["relu", "--claims", "vpj"], "there is no claim 'vpj'; did you mean vjp"),
         (["relu", "--seed", "-1"], "at least 0; got -1"),
         (["relu", "users:scale", *ARGS], "not both"),

@@ -227,7 +227,7 @@ def test_the_table_of_ops():
     assert lines[1].split() == ["dropout", "8", "0", "12", "12", "0.67"]
     assert lines[2].split() == ["max_pool", "360", "360", "720", "720", "0.50"]
     assert "| dropout | 8 | 0 | 12 | 12 | 0.67 |" in table.markdown().splitlines()
-    with pytest.raises(ValueError, match="There is no op 'none'; the ops are avg_pool"):
+    with pytest.raises(ValueError, match="no op 'none'; the ops are attention, avg_pool"):
         cost_table(["none"])
 
 

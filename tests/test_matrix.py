@@ -252,5 +252,5 @@ def test_names_and_progress():
         "print(report.ok, *(row.claim for row in report.rows))"
     )
     assert done.stdout.splitlines() == ["1 1", f"True {' '.join(_transforms.CELLS)}"]
-    with pytest.raises(ValueError, match="There is no op 'none'; the ops are avg_pool"):
+    with pytest.raises(ValueError, match="no op 'none'; the ops are attention, avg_pool"):
         _matrix.matrix(["none"])
