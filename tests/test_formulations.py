@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 from jax.sharding import AbstractMesh, AxisType, PartitionSpec
 
-from funcnn import _chunks, _convolution, _norms, _numerics, _pooling, ops, verify
-from funcnn._convolution import _choice
+from funcnn import (
+    _chunks,
+    _convolution,
+    _norms,
+    _numerics,
+    _pooling,
+    _windows,
+    ops,
+    verify,
+)
+from funcnn._convolution import _choice, _strips
 
 # Each run forces one formulation of each map, where it applies.
 MAPS = {
@@ -31,6 +40,8 @@ def applies(map_, name, arrays, w, groups):
         return math.prod(w.kernel) == 1
     if name == "turned":
         return math.prod(w.stride) == 1
+    if name == "strips":
+        return groups == 1
     return True
 
 
@@ -70,7 +81,7 @@ def test_all_claims_hold_for_every_formulation(run, monkeypatch):
 
 def test_a_wrong_formulation_fails(monkeypatch):
     wrong = dict(_convolution.FILTER_GRADIENT)
-    wrong["patches"] = lambda x, dy, w, groups: _convolution.FILTER_GRADIENT["taps"](
+    wrong["patches"] = lambda x, dy, w, groups: _convolution.FILTER_GRADIENT["windows"](
         x, dy, w, groups
     )[::-1]
     monkeypatch.setattr(_convolution, "FILTER_GRADIENT", wrong)
@@ -79,6 +90,52 @@ def test_a_wrong_formulation_fails(monkeypatch):
     failed = {row.case for row in report.rows if row.failure}
     assert "3x3" in failed
     assert "no bias, 1x1" not in failed  # one tap is the same turned around
+
+
+def test_a_strip_has_as_many_blocks_as_it_reaches():
+    for size, kernel, stride, dilation, features, expected in [
+        (28, 5, 1, 1, 6, (4, 2, 7)),  # 8 positions of 4
+        (28, 5, 1, 1, 64, (2, 3, 14)),  # 6 positions of 2
+        (27, 3, 1, 1, 32, (4, 2, 7)),  # the last strip has 3 outputs
+        (32, 4, 4, 1, 32, (4, 1, 2)),  # one beside the other
+        (32, 3, 2, 3, 32, (4, 2, 4)),  # 13 positions of 8
+        (3, 3, 1, 1, 1, (4, 2, 1)),
+    ]:
+        w = _windows.windows("conv", (8, size), (3, kernel), stride, "SAME", dilation)
+        outputs, blocks = _strips.cut(w, features)
+        assert (outputs, blocks.kernel[-1], blocks.out[-1]) == expected
+        assert blocks.size[-1] == blocks.out[-1] + blocks.kernel[-1] - 1
+
+
+@pytest.mark.parametrize(
+    "image, kernel, found",
+    [
+        ((128, 28, 28, 1), (5, 5, 1, 6), ("strips", "strips", "strips")),
+        ((8, 28, 28, 1), (3, 3, 1, 6), ("platform", "columns", "strips")),
+        ((4, 224, 224, 3), (3, 3, 3, 64), ("platform", "columns", "platform")),
+        ((8, 4, 4, 512), (3, 3, 512, 512), ("windows", "columns", "windows")),
+        ((32, 14, 14, 256), (3, 3, 256, 256), ("platform", "turned", "platform")),
+        ((64, 14, 14, 256), (3, 3, 256, 256), ("platform", "turned", "blocks")),
+        ((8, 32, 32, 8), (1, 1, 8, 8), ("product", "turned", "product")),
+        ((8, 32, 32, 8), (7, 7, 1, 8), ("shifts", "turned", "shifts by row")),
+    ],
+)
+def test_shapes_choose(image, kernel, found):
+    groups = image[-1] // kernel[-2]
+    w = _windows.windows("conv", image[1:-1], kernel[:-2], 1, "SAME")
+    output = (*image[:-1], kernel[-1])
+    assert found == (
+        _choice.convolve(image, kernel, w, groups),
+        _choice.input_gradient(output, kernel, w, groups),
+        _choice.filter_gradient(image, output, w, groups),
+    )
+
+
+def test_a_batch_of_unknown_size_is_no_small_one():
+    (n,) = jax.export.symbolic_shape("n")
+    w = _windows.windows("conv", (4, 4), (3, 3), 1, "SAME")
+    assert _choice.convolve((n, 4, 4, 512), (3, 3, 512, 512), w, 1) == "platform"
+    assert _choice.filter_gradient((n, 4, 4, 1), (n, 4, 4, 512), w, 1) == "platform"
 
 
 @pytest.mark.parametrize("name", ["taps", "tiles", "images"])

@@ -8,7 +8,8 @@ It is linear in the input and in the kernel, and its transposes in one and the o
 `input_gradient` and `filter_gradient`. The transposed convolution is the first of these.
 
 Each map has several formulations, short functions that compute the same numbers in another
-order: `_platform` (the compiler's own convolution), `_products`, `_shifts` and `_phases`.
+order: `_platform` (the compiler's own convolution), `_products`, `_strips`, `_shifts` and
+`_phases`.
 On a CPU `_choice` picks one from the static shapes; GPUs and TPUs have the platform's own.
 """
 
@@ -16,7 +17,7 @@ import functools
 
 import jax
 
-from funcnn._convolution import _choice, _phases, _platform, _products, _shifts
+from funcnn._convolution import _choice, _phases, _platform, _products, _shifts, _strips
 from funcnn._convolution._geometry import transposed, turned
 from funcnn._numerics import on_cpu
 from funcnn._windows import Windows
@@ -25,20 +26,24 @@ CONVOLVE = {
     "platform": _platform.convolve,
     "groups": _platform.convolve_groups,
     "product": _products.convolve,
+    "windows": _products.convolve_windows,
     "patches": _products.convolve_patches,
+    "strips": _strips.convolve,
     "shifts": _shifts.convolve,
 }
 INPUT_GRADIENT = {
     "phases": lambda *a: _phases.input_gradient(convolve, *a),
     "platform": _platform.input_gradient,
     "columns": _products.input_gradient_columns,
+    "strips": _strips.input_gradient,
 }
 FILTER_GRADIENT = {
     "platform": _platform.filter_gradient,
     "blocks": _platform.filter_gradient_blocks,
     "product": _products.filter_gradient,
     "patches": _products.filter_gradient_patches,
-    "taps": _products.filter_gradient_taps,
+    "windows": _products.filter_gradient_windows,
+    "strips": _strips.filter_gradient,
     "shifts by row": _shifts.filter_gradient_by_row,
 }
 

@@ -3,7 +3,8 @@ r"""Convolution as matrix products.
 A window, read row by row, is a vector of $K C$ numbers (`im2col`); with all windows as
 rows of a matrix $P$ and the kernel as a matrix $W$ of $K C$ rows, $Y = P W$, so
 $\bar W = P^\top \bar Y$. With one tap and stride 1, $P$ is the input. Otherwise it is as
-long as $K$ inputs, so it is made an image at a time, to stay in the cache.
+long as $K$ inputs, so unless that is little it is made an image at a time, to stay in the
+cache.
 Conversely $\bar P = \bar Y W^\top$ holds each window's share of the input's cotangent,
 which shifted adds put together: worth while when windows have few channels.
 With groups there is one product a group.
@@ -22,6 +23,12 @@ from funcnn._windows import Windows, put_taps, take_taps
 def convolve(x, weight, w: Windows, groups):
     """One product: a kernel of one tap."""
     return _product(_only_tap(x, w), weight.reshape(weight.shape[-2:]), groups)
+
+
+def convolve_windows(x, weight, w: Windows, groups):
+    """One product, of all windows with the kernel."""
+    x, w = padded(x, w)
+    return _product(_patches(x, w, groups), matrix(weight), groups)
 
 
 def convolve_patches(x, weight, w: Windows, groups):
@@ -60,10 +67,11 @@ def filter_gradient(x, dy, w: Windows, groups):
     )
 
 
-def filter_gradient_taps(x, dy, w: Windows, groups):
-    """A product a tap."""
-    products = [_outer(tap, dy, groups) for tap in take_taps(x, w)]
-    return jnp.stack(products).reshape(*w.kernel, *products[0].shape)
+def filter_gradient_windows(x, dy, w: Windows, groups):
+    """One product, of all windows with the cotangent."""
+    x, w = padded(x, w)
+    found = _outer(_patches(x, w, groups), dy, groups)
+    return found.reshape(*w.kernel, x.shape[-1] // groups, dy.shape[-1])
 
 
 def filter_gradient_patches(x, dy, w: Windows, groups):
