@@ -229,7 +229,7 @@ def test_an_encoder_and_a_decoder():
         inputs = x[:, t : t + 1], blank
         y, cache = decoder.apply(params, inputs, memory_mask=real, cache=cache)
         close(y, want[:, t : t + 1])
-    changed = decoder.apply(params, (x, memory.at[1, 3].set(9.0)), memory_mask=real)
+    changed = decoder.apply(params, (x, memory.at[:, 3].set(9.0)), memory_mask=real)
     assert jnp.abs(changed - want)[0].max() == 0
     assert jnp.abs(changed - want)[1].max() > 1e-3
 
