@@ -87,6 +87,18 @@ def test_apply_compiles_once_for_new_params_and_keys():
     assert apply._cache_size() == 2  # with a key it is another function
 
 
+def test_decoding_compiles_once():
+    model = layers.Transformer(11, 8, 2, 2)
+    params = model.init(jax.random.key(0), jax.ShapeDtypeStruct((1, 4), jnp.int32))
+    ids = np.zeros((1, 4), np.int32)
+    apply = jax.jit(model.apply)
+    _, cache = jax.jit(lambda p, x: model.apply(p, x, cache=9))(params, ids)
+    for _ in range(3):
+        _, cache = apply(params, ids[:, :1], cache=cache)
+    assert apply._cache_size() == 1
+    assert cache.position.tolist() == [7, 7]
+
+
 # The rules are in force
 
 

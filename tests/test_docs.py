@@ -29,7 +29,7 @@ NAMES = """
 import jax
 import jax.numpy as jnp
 import numpy as np
-from funcnn import layers, losses, ops, optim, train, verify
+from funcnn import generation, layers, losses, ops, optim, train, verify
 
 key = jax.random.key(0)
 images = jax.random.normal(key, (256, 28, 28, 1))
@@ -199,7 +199,7 @@ def test_every_op_has_its_page(site, op):
 
 
 def test_every_public_name_is_documented(site):
-    for space in ("layers", "losses", "optim", "train", "verify"):
+    for space in ("generation", "layers", "losses", "optim", "train", "verify"):
         module = importlib.import_module(f"funcnn.{space}")
         text = article(site, f"api/{space}")
         for name, value in vars(module).items():

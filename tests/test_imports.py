@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "ops": PRIVATE,
     "layers": PRIVATE | {"ops"},
     "losses": PRIVATE | {"ops"},
+    "generation": PRIVATE | {"ops", "layers"},
     "optim": PRIVATE | {"ops", "layers", "losses"},
     "train": PRIVATE | {"ops", "layers", "losses", "optim"},
     "verify": PRIVATE | {"ops"},
@@ -134,7 +135,7 @@ os.environ["JAX_PLATFORMS"] = "none-such"
 before = set(sys.modules)
 import jax, numpy, chex
 import funcnn
-from funcnn import layers, losses, ops, optim, train
+from funcnn import generation, layers, losses, ops, optim, train
 loaded = {name.split(".")[0] for name in set(sys.modules)}
 print(*sorted(loaded & {"matplotlib", "optax", "sklearn", "torch", "tqdm"}))
 """

@@ -29,6 +29,7 @@ from funcnn.layers import (
     LeakyRelu,
     LogSoftmax,
     MaxPool,
+    MultiHeadAttention,
     PositionalEmbedding,
     Relu,
     Residual,
@@ -39,8 +40,11 @@ from funcnn.layers import (
     Silu,
     Softmax,
     Softplus,
+    Stack,
     SwiGLU,
     Tanh,
+    Transformer,
+    TransformerBlock,
 )
 
 KEY = jax.random.key(0)
@@ -68,6 +72,43 @@ def sinusoids(length, features):
         angle = pos / 10000 ** (2 * i / features)
         table[pos, 2 * i : 2 * i + 2] = math.sin(angle), math.cos(angle)
     return table
+
+
+def attention(p, x):
+    """Two heads of four features, as `MultiHeadAttention` has them."""
+    q, k, v = (
+        ops.dense(x, **p[n]).reshape(*x.shape[:2], 2, 2) for n in ("query", "key", "value")
+    )
+    return ops.dense(ops.attention(q, k, v).reshape(x.shape), **p["output"])
+
+
+def block(p, x):
+    """What `TransformerBlock` computes with two heads."""
+    x = x + attention(p["attention"], ops.layer_norm(x, **p["attention_norm"]))
+    h = ops.dense(ops.layer_norm(x, **p["mlp_norm"]), **p["mlp"]["hidden"])
+    return x + ops.dense(ops.gelu(h), **p["mlp"]["output"])
+
+
+def square(n):
+    return {"weight": (n, n), "bias": (n,)}
+
+
+PARTS = {name: square(4) for name in ("query", "key", "value", "output")}
+LAYER_NORM = {"scale": (4,), "offset": (4,)}
+BLOCK = {
+    "attention": PARTS,
+    "attention_norm": LAYER_NORM,
+    "mlp": {
+        "hidden": {"weight": (4, 16), "bias": (16,)},
+        "activation": {},
+        "output": {"weight": (16, 4), "bias": (4,)},
+    },
+    "mlp_norm": LAYER_NORM,
+}
+
+
+def first(tree):
+    return jax.tree.map(lambda a: a[0], tree)
 
 
 # Layer, input's shape, params' shapes, and what it computes. Tests below hold all of
@@ -255,6 +296,30 @@ SAMPLES = {
         {"only": {"weight": (3, 3), "bias": (3,)}},
         lambda p, x: x + ops.dense(x, **p["only"]),
     ),
+    "MultiHeadAttention": (MultiHeadAttention(2), (2, 3, 4), PARTS, attention),
+    "TransformerBlock": (TransformerBlock(2), (2, 3, 4), BLOCK, block),
+    "Stack": (
+        Stack(Dense(3), 1),
+        (2, 3),
+        {"weight": (1, 3, 3), "bias": (1, 3)},
+        lambda p, x: ops.dense(x, **first(p)),
+    ),
+    "Transformer": (
+        Transformer(7, 4, 2, 1, positions=None, causal=False, tied=False),
+        IDS,
+        {
+            "tokens": {"table": (7, 4)},
+            "blocks": jax.tree.map(
+                lambda s: (1, *s), BLOCK, is_leaf=lambda s: isinstance(s, tuple)
+            ),
+            "norm": LAYER_NORM,
+            "head": {"weight": (4, 7)},
+        },
+        lambda p, x: (
+            ops.layer_norm(block(first(p["blocks"]), p["tokens"]["table"][x]), **p["norm"])
+            @ p["head"]["weight"]
+        ),
+    ),
 }
 each_sample = pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
 
@@ -292,7 +357,7 @@ def assert_equal(got, want, rtol=0.0):
 
 
 def test_every_layer_has_a_sample():
-    public = {name for name in vars(layers) if name[0].isupper()} - {"Layer"}
+    public = {name for name in vars(layers) if name[0].isupper()} - {"Layer", "Cache"}
     assert public == {name.split(",")[0].split(" ")[0] for name in SAMPLES}
 
 

@@ -79,6 +79,19 @@ def words():
     )
 
 
+def language():
+    """A classifier of texts by a transformer and another stack of blocks."""
+    block = L.TransformerBlock(2, norm="post", activation="geglu", dropout=0.1)
+    return L.Serial(
+        model=L.Transformer(50, 8, 4, 2, key_heads=2, window=3, dropout=0.1, remat=True),
+        narrow=L.Dense(8),
+        attention=L.Residual(L.MultiHeadAttention(2)),
+        blocks=L.Stack(block, 2),
+        flat=L.Flatten(),
+        head=L.Dense(10),
+    )
+
+
 def cnn_loss(model, params, batch, key):
     logits = model.apply(params, batch[0], key=key)
     metrics = {"accuracy": losses.accuracy(logits, batch[1])}
@@ -100,12 +113,13 @@ MODELS = {
     "cnn": (cnn(), cnn_loss),
     "mlp": (mlp(), mlp_loss),
     "words": (words(), cnn_loss),
+    "language": (language(), cnn_loss),
 }
 
 
 def batch(name, dtype, size=4):
     """Inputs, of integers if they are words, and labels."""
-    words = name == "words"
+    words = name in ("words", "language")
     shape = (size, 8) if words else (size, 8, 8, 3)
     x = jax.ShapeDtypeStruct(shape, jnp.int32 if words else dtype)
     return x, jax.ShapeDtypeStruct((size,), jnp.int32)

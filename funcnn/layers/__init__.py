@@ -24,6 +24,8 @@ from funcnn.layers._activations import Silu as Silu
 from funcnn.layers._activations import Softmax as Softmax
 from funcnn.layers._activations import Softplus as Softplus
 from funcnn.layers._activations import Tanh as Tanh
+from funcnn.layers._attention import MultiHeadAttention as MultiHeadAttention
+from funcnn.layers._cache import Cache as Cache
 from funcnn.layers._combinators import Residual as Residual
 from funcnn.layers._combinators import Serial as Serial
 from funcnn.layers._conv import Conv as Conv
@@ -45,3 +47,7 @@ from funcnn.layers._separable import DepthwiseConv as DepthwiseConv
 from funcnn.layers._separable import SeparableConv as SeparableConv
 from funcnn.layers._shape import Flatten as Flatten
 from funcnn.layers._shape import Lambda as Lambda
+from funcnn.layers._stack import Stack as Stack
+from funcnn.layers._transformer import Transformer as Transformer
+from funcnn.layers._transformer import head_weight as head_weight
+from funcnn.layers._transformer_block import TransformerBlock as TransformerBlock

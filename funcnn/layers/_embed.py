@@ -8,8 +8,9 @@ from jax.nn import initializers
 
 from funcnn import ops
 from funcnn._angles import cos_sin
-from funcnn._checks import float_arrays, integer
+from funcnn._checks import as_array, float_arrays, integer
 from funcnn._numerics import promote, upcast
+from funcnn.layers._cache import positions
 from funcnn.layers._common import (
     SHAPE,
     check_params,
@@ -85,6 +86,9 @@ def PositionalEmbedding(
     params, and any T. Their mean square is 1/2, so that paper multiplies the vectors of
     `Embed` by `sqrt(features)`.
 
+    `apply(params, x, *, key=None, start=None)`: `start`, an integer array of shape `()`, is
+    the first position, 0 by default. Learned positions from `length` on are then NaN.
+
     Args:
         length: how many positions there are, if they are learned.
         features: length of the last axis.
@@ -112,12 +116,19 @@ def PositionalEmbedding(
             return {}
         return {"table": table_init(key, (length, features), param_dtype(x))}
 
-    def apply(params, x, *, key=None):
+    def apply(params, x, *, key=None, start=None):
         del key  # PositionalEmbedding is deterministic
         check_params(name, params, *(["table"] if learned else []))
         (x,) = float_arrays(name, x=x)
         check_shape(x)
-        rows = params["table"][: x.shape[-2]] if learned else sinusoids(x)
+        first = jnp.int32(0) if start is None else as_array(name, "start", start)
+        at = positions(first, x.shape[-2])
+        if not learned:
+            rows = sinusoids(x, at)
+        elif start is None:
+            rows = params["table"][: x.shape[-2]]
+        else:
+            rows = ops.embed(params["table"], at)
         # a row's cotangent is a sum over the batch: let that be in float32
         wide = promote(upcast(x), rows)
         return (x.astype(wide) + rows.astype(wide)).astype(x.dtype)
@@ -136,15 +147,14 @@ def PositionalEmbedding(
     return Layer(init, apply)
 
 
-def sinusoids(x):
-    """For each position of `x: (..., T, d)`, sine and cosine of each frequency in turn."""
-    positions = jnp.arange(x.shape[-2])
-    cos, sin = cos_sin(positions, x.shape[-1] // 2, 1e4, upcast(x).dtype, x.shape)
+def sinusoids(x, at):
+    """Sine and cosine of each frequency in turn, `at` each position of `x: (..., T, d)`."""
+    cos, sin = cos_sin(at, x.shape[-1] // 2, 1e4, upcast(x).dtype, x.shape)
     return jnp.stack([sin, cos], -1).reshape(x.shape[-2:])
 
 
 def of_integers(layer, shape):
-    """Check that `shape` is not said to be one of anything but integers.
+    """Describe an input of which `shape` does not say that it is of anything but integers.
 
     Raises:
         TypeError: if it is, or is no shape.
@@ -158,3 +168,4 @@ def of_integers(layer, shape):
             "In init, a tuple of ints stands for float32: give "
             f"jax.ShapeDtypeStruct({one.shape}, 'int32')."
         )
+    return one

@@ -1,0 +1,85 @@
+"""Keys and values that attention has seen, kept for decoding."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Cache(NamedTuple):
+    """The keys and values that an attention layer has seen, in arrays of fixed length.
+
+    Those of a `Stack` have an axis of its layers in front.
+
+    Attributes:
+        keys: shape `(B, length, K, D)`, as they are after any rotation.
+        values: shape `(B, length, K, D)`.
+        position: int32 of shape `()`, how many positions have been fed.
+    """
+
+    keys: jax.Array
+    values: jax.Array
+    position: jax.Array
+
+
+def check_cache(layer, cache, most=None):
+    """Check that `cache` is one, or a length of at least 1, or None.
+
+    Args:
+        layer: for the error.
+        cache: what was given.
+        most: the longest that there may be, if there is such a length.
+
+    Raises:
+        TypeError: if it is nothing of the kind.
+        ValueError: if the length is less than 1, or more than `most`.
+    """
+    if cache is None or isinstance(cache, Cache):
+        return
+    if not isinstance(cache, int) or isinstance(cache, bool):
+        raise TypeError(
+            f"{layer} needs a cache that it returned, or an integer, the length of a new "
+            f"one; got {type(cache).__name__}."
+        )
+    if cache < 1 or (most is not None and cache > most):
+        limits = "at least 1" if most is None else f"1 to {most}"
+        raise ValueError(f"{layer} needs a cache of length {limits}; got {cache}.")
+
+
+def started(keys, values, length, fed) -> Cache:
+    """A cache of some length that holds these keys and values, `fed` of them so far."""
+    more = [(0, 0), (0, length - keys.shape[1]), (0, 0), (0, 0)]
+    return Cache(jnp.pad(keys, more), jnp.pad(values, more), jnp.int32(fed))
+
+
+def extended(cache: Cache, keys, values) -> Cache:
+    """The cache with further keys and values, from its position on."""
+
+    def put(old, new):
+        new = new.astype(old.dtype)
+        return jax.lax.dynamic_update_slice_in_dim(old, new, cache.position, 1)
+
+    fed = cache.position + keys.shape[1]
+    return Cache(put(cache.keys, keys), put(cache.values, values), fed)
+
+
+def visible(first, count, length, window):
+    """Which of `length` keys are seen from `count` positions, the first being `first`.
+
+    Shape `(count, length)`: those that are not later, and not further back than the window.
+    """
+    row = positions(first, count)[:, None]
+    column = positions(jnp.zeros_like(first), length)
+    keep = column <= row
+    before = window[0] if isinstance(window, tuple) else window
+    return keep if before is None else keep & (column >= row - before)
+
+
+def positions(first, count):
+    """The `count` positions from `first` on, in the dtype of that."""
+    return first + jnp.arange(count, dtype=first.dtype)
+
+
+def nan_beyond(cache: Cache, y):
+    """`y`, or NaN if the cache was too short for its positions."""
+    return jnp.where(cache.position > cache.keys.shape[1], jnp.nan, y)
