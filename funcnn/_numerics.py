@@ -115,7 +115,7 @@ def once(f, shape, *arrays):
     one holds always, which a barrier hides from the compiler for as long as it would look.
 
     Args:
-        f: a function of arrays, giving one.
+        f: a function of arrays, giving one or several.
         shape: of what reads it; if that is small, `f` is called as it is.
         arrays: its arguments.
     """
@@ -124,9 +124,15 @@ def once(f, shape, *arrays):
     found = jax.eval_shape(f, *arrays)
 
     def never(*arrays):
-        if (found.shape, found.dtype) == (arrays[0].shape, arrays[0].dtype):
-            return vary(arrays[0], varying(found) - varying(arrays[0]))
-        return vary(jnp.zeros(found.shape, found.dtype), varying(found))
+        # an argument, if one fits: zeros would be another loop to compile
+        def like(a):
+            for b in map(jnp.asarray, arrays):
+                fits = (b.shape, b.dtype) == (a.shape, a.dtype)
+                if fits and varying(b) <= varying(a):
+                    return vary(b, varying(a) - varying(b))
+            return vary(jnp.zeros(a.shape, a.dtype), varying(a))
+
+        return jax.tree.map(like, found)
 
     always = jax.lax.optimization_barrier(jnp.asarray(True))
     return jax.lax.cond(always, f, never, *arrays)

@@ -185,7 +185,8 @@ CLAIMED = {
     "embed": ("sequence", "ids", 0),
     "gelu": ("tanh", "x", 0),
     "im2col": ("3x3", "", 0),
-    "group_norm": ("two groups", "scale x", 3 * 2 * 2 * 4),  # three a group and image
+    # one float32 a channel and image, two a group and image
+    "group_norm": ("two groups", "scale x", (4 + 2 * 2) * 2 * 4),
     "layer_norm": ("batch", "scale x", 3 * 3 * 4),  # three float32 a row
     "leaky_relu": ("matrix", "x", 0),
     # two float32 a row

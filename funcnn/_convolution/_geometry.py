@@ -1,5 +1,7 @@
 """What the formulations of a convolution have in common."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
@@ -23,6 +25,8 @@ def transposed(w: Windows) -> Windows:
 def turned(weight, groups):
     """The kernel turned around, `(*kernel, C / g, O)` to `(*kernel, O / g, C)`."""
     *kernel, c, o = weight.shape
+    if groups == 1 and math.prod(kernel) == 1:  # a product takes it as it is, transposed
+        return weight.reshape(c, o).T.reshape(*kernel, o, c)
     spatial = tuple(range(len(kernel)))
     weight = jnp.flip(weight, spatial).reshape(*kernel, c, groups, o // groups)
     weight = jnp.moveaxis(weight, (-1, -2), (-3, -2))  # (*kernel, o / g, g, c)

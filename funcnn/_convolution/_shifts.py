@@ -48,25 +48,27 @@ def filter_gradient_by_row(x, dy, w: Windows, groups):
         )  # fmt: skip
     x, w = padded(x, w)
     kernel, stride, dilation = w.kernel[0], w.stride[0], w.dilation[0]
-    row_of = _without_first_axis(w)
+    along, between = _last_axis_apart(_without_first_axis(w))
 
     def image(totals, image):
         x, dy = image
 
         def row(totals, row):
             dy, i = row
+            dy = dy[..., None, :, :]
             # the rows that this one reads, as if they were a batch
             read = dilation * (kernel - 1) + 1
             near = jax.lax.dynamic_slice_in_dim(x, i * stride, read)[::dilation]
-            taps = take_taps(near, row_of)
+            taps = (_slid(tap, *along) for tap in take_taps(near, between))
             return [t + tap * dy for t, tap in zip(totals, taps, strict=True)], None
 
         return jax.lax.scan(row, totals, (dy, jnp.arange(w.out[0])))[0], None
 
-    start = [empty_sum((kernel, *dy.shape[2:]), x, dy)] * math.prod(row_of.kernel)
-    totals = jax.lax.scan(image, start, (x, dy))[0]
-    stacked = jnp.stack(totals)  # (taps of a row, rows, positions, channels)
-    found = stacked.sum(tuple(range(2, stacked.ndim - 1)))
+    *before, out, channels = dy.shape[2:]
+    start = empty_sum((kernel, *before, along[0], out, channels), x, dy)
+    totals = jax.lax.scan(image, [start] * math.prod(between.kernel), (x, dy))[0]
+    stacked = jnp.stack(totals)  # (taps between, rows, *before, taps along, out, channels)
+    found = stacked.sum((*range(2, 2 + len(before)), stacked.ndim - 2))
     return jnp.swapaxes(found, 0, 1).reshape(shape)
 
 
@@ -110,3 +112,31 @@ def _paired(x, dy, w, groups):
 
 def _without_first_axis(w):
     return Windows(*(field[1:] for field in w))
+
+
+def _last_axis_apart(w):
+    """The kernel, stride, dilation and outputs of the last axis, and the axes before it.
+
+    If there are any besides it, it is left with them: slices were 1.2 times faster.
+    """
+    if len(w.size) > 1:
+        return (1, 1, 1, w.out[-1]), w
+    return [f[-1] for f in (w.kernel, w.stride, w.dilation, w.out)], w._replace(
+        kernel=(1,), stride=(1,), dilation=(1,), out=w.size
+    )
+
+
+def _slid(x, kernel, stride, dilation, out):
+    """All taps along the last axis but channels, in one array, on an axis before it.
+
+    Copies of a row one after the other, read in steps that are longer than it, begin
+    further right in each: one loop of XLA:CPU, where as many slices would be one each.
+    """
+    *lead, _, channels = x.shape
+    length = (out - 1) * stride + (kernel - 1) * dilation + 1
+    step = length + dilation
+    copies = -(-kernel * step // length)
+    x = jnp.broadcast_to(x[..., None, :length, :], (*lead, copies, length, channels))
+    x = x.reshape(*lead, copies * length, channels)[..., : kernel * step, :]
+    x = x.reshape(*lead, kernel, step, channels)
+    return x[..., : (out - 1) * stride + 1 : stride, :]

@@ -25,16 +25,24 @@ channels, divided by its size. So the images are read twice, and no large array 
 of groups.
 
 Rounded into one number, $\mu$ would leave a rest $\langle x - \mu \rangle$ that is not
-quite 0, and a constant group far from 0 would come out as rounding error times $r$. So it
-is kept as two: $m$, one of the group's elements, which is somewhere near, and
-$o = \langle x - m \rangle = \mu - m$. In the same way each channel has its mean and its
-variance taken from the first element of each image; a group's variance is the mean of its
-channels' variances and of the squares by which their means are off. No one of $n$ numbers
-is further than $\sqrt n$ deviations from their mean, so that an odd first element costs
-the statistics at most that many roundings.
+quite 0, and a constant group far from 0 would come out as rounding error times $r$. So no
+mean is needed to all its digits: $x$ is only read as $x - c$, where $c$ is each channel's
+mean, rounded, in each image. It is summed from the first element of the channel: no one of
+$n$ numbers is further than $\sqrt n$ deviations from their mean, so that an odd first
+element costs at most that many roundings. What rounding $c$ leaves is known, it being the
+last digits of that sum, and corrects the sum of squares. With $c_1$ the first of a group's
+$c$, the group's mean is kept as $o = \mu - c_1$. Then $a = (c - c_1) - o = c - \mu$ tells
+how far a channel is from its group, and with $f = r \gamma$
 
-**Residuals.** $x, \gamma$, both inputs, $m$, $o$ and $r$, three numbers a group and image,
-and $\beta$ for its dtype. We recompute $\hat x$.
+$$y = f \odot (x - c) + (\beta + f \odot a), \qquad
+t = r\,\big( \textstyle\sum_i \bar y_i\,(x_i - c) + a\,s \big).$$
+
+**Speed.** Sums over positions are XLA:CPU's own loops, which read what other loops write
+once it has several readers, an image's worth of differences too. So $c$ is kept in several
+forms, each for one sum: as it is, as $-c$, and as what conditions hand on.
+
+**Residuals.** $x, \gamma$, both inputs, $-c$, a number a channel and image, $o$ and $r$,
+two a group and image, and $\beta$ for its dtype. We recompute $\hat x$.
 
 **Hard points.** A constant group has variance 0 and $r = \epsilon^{-1/2}$: it maps to
 $\beta$, with a finite gradient as long as $\epsilon > 0$.
@@ -94,78 +102,82 @@ def group_norm_fwd(x, scale, offset, groups, eps):
         )
     xf = upcast(x)
     gamma, beta = (upcast(a).astype(xf.dtype).reshape(groups, -1) for a in (scale, offset))
-
-    def split(a):
-        return a.reshape(x.shape[0], *gamma.shape)
-
-    def mean(a):
-        return split(positions(a)) / count(a)
-
-    # one more than needed, or XLA:CPU would write out the difference that both means share
-    first, last = (split(corner(xf, i)) for i in (0, -1))
-    rest = mean(xf - over_image(last, x)) + (last - first)
-    variance = mean((xf - over_image(first, x) - over_image(rest, x)) ** 2)
-
-    near = first[..., :1]
-    away = (first - near) + rest
-    off = of_group(away)
-    r = jax.lax.rsqrt(of_group(variance + (away - off) ** 2) + eps)
-    minus, factor, shift = apart(affine, x.shape, near, off, r, gamma, beta)
-    y = (xf + over_image(minus, x)) * over_image(factor, x) + over_image(shift, x)
-    return y.astype(x.dtype), (x, scale, offset, near, off, r)
+    first = corner(xf)
+    total = positions(xf - over_image(first, x))
+    centre = apart(middle, x.shape, first, total, count(x))
+    squares = positions((xf - over_image(centre, x)) ** 2)
+    near, minus, off, r, factor, shift = apart(
+        affine, x.shape, first, total, centre, squares, gamma, beta, count(x), eps
+    )
+    y = (xf - over_image(near, x)) * over_image(factor, x) + over_image(shift, x)
+    return y.astype(x.dtype), (x, scale, offset, minus, off, r)
 
 
-def affine(near, off, r, gamma, beta):
-    """What the forward pass adds to `x`, multiplies by and adds, at each channel."""
-    mu, error = rounded(near, off)
-    factor = r * gamma
-    return jnp.stack([spread(-mu, gamma), factor, beta - error * factor])
+def middle(first, total, positions):
+    """The mean of each channel, from the sum of how far it is from an element."""
+    return first + total / positions
+
+
+def affine(first, total, centre, squares, gamma, beta, positions, eps):
+    """What is kept of each group, and the slope and offset of each channel."""
+    mid, rest, variance = (
+        a.reshape(len(a), *gamma.shape)
+        for a in (centre, total / positions - (centre - first), squares / positions)
+    )
+    off = of_group((mid - mid[..., :1]) + rest)
+    away = centre_in_group(mid, off)
+    r = jax.lax.rsqrt(of_group(variance - rest**2 + (away + rest) ** 2) + eps)
+    factor = r[..., None] * gamma
+    shift = beta + away * factor
+    factor, shift = (a.reshape(centre.shape) for a in (factor, shift))
+    return centre, -centre, off, r, factor, shift
+
+
+def centre_in_group(centre, off):
+    """How far a channel's centre is from its group's mean."""
+    return (centre - centre[..., :1]) - off[..., None]
 
 
 def group_norm_bwd(groups, eps, residuals, dy):
     del groups, eps  # they act through the statistics
-    x, scale, offset, near, off, r = residuals
+    x, scale, offset, minus, off, r = residuals
     xf, dyf = upcast(x), upcast(dy)
     gamma = scale.astype(dyf.dtype).reshape(r.shape[1], -1)
-    mu, error = rounded(near, off)
-    mu = spread(mu, gamma)
-    s = positions(dyf).reshape(mu.shape)
-    t = positions(dyf * (xf - over_image(mu, x))).reshape(mu.shape)
-    minus, factor, slope, shift, t = apart(
-        pulled_back, x.shape, s, t, mu, error, r, gamma, count(x)
+    s, t = positions(dyf), positions(dyf * (xf + over_image(minus, x)))
+    sums, near, factor, slope, shift = apart(
+        pulled_back, x.shape, t, s, minus, off, r, gamma, count(x)
     )
     dx = dyf * over_image(factor, x) + over_image(shift, x)
-    dx = dx - (xf + over_image(minus, x)) * over_image(slope, x)
-    return cast_like((dx, t.sum(0).ravel(), s.sum(0).ravel()), (x, scale, offset))
+    dx = dx - (xf + over_image(near, x)) * over_image(slope, x)
+    dscale = slopes(t, s, minus, off, r).sum(0).ravel()
+    return cast_like((dx, dscale, sums.sum(0)), (x, scale, offset))
 
 
-def pulled_back(s, t, mu, error, r, gamma, positions):
-    """What `x` and its cotangent are put together by, at each channel, and $t$."""
-    t = r * (t - error * s)
-    slope = r * r * of_group(gamma * t) / positions
-    shift = slope * error - r * of_group(gamma * s) / positions
-    return jnp.stack([-mu, r * gamma, spread(slope, gamma), spread(shift, gamma), t])
+def slopes(t, s, minus, off, r):
+    """$t$, from the same sum with a channel's centre for its group's mean."""
+    size = s.shape[-1] // r.shape[-1]
+    t, s, minus = (a.reshape(*r.shape, size) for a in (t, s, minus))
+    return r[..., None] * (t + centre_in_group(-minus, off) * s)
+
+
+def pulled_back(t, s, minus, off, r, gamma, positions):
+    """What `x` and its cotangent are put together by, at each channel."""
+    t = slopes(t, s, minus, off, r)
+    slope = (r**2 * of_group(gamma * t) / positions)[..., None]
+    shift = (r * of_group(gamma * s.reshape(t.shape)) / positions)[..., None]
+    away = centre_in_group(-minus.reshape(t.shape), off)
+    found = r[..., None] * gamma, jnp.broadcast_to(slope, t.shape), -away * slope - shift
+    return s, minus, *(a.reshape(minus.shape) for a in found)
 
 
 group_norm.defvjp(group_norm_fwd, group_norm_bwd)
 
 
-def corner(x, i):
-    """The first position of each image, or the last, `(N, C)`; zeros if there are none."""
+def corner(x):
+    """The first position of each image, `(N, C)`; zeros if there are none."""
     if 0 in x.shape[1:-1]:
         return positions(x)
-    return x[(slice(None), *(i,) * (x.ndim - 2))]
-
-
-def rounded(near, off):
-    """The group's mean, and what rounding it to one number leaves."""
-    mu = near + off
-    return mu, off - (mu - near)
-
-
-def spread(a, gamma):
-    """What groups have, at each of their channels."""
-    return jnp.broadcast_to(a, (a.shape[0], *gamma.shape))
+    return x[(slice(None), *(0,) * (x.ndim - 2))]
 
 
 def positions(a):
@@ -179,13 +191,12 @@ def count(a):
 
 
 def of_group(a):
-    """The mean over each group's channels, `(N, groups, 1)`."""
-    return a.mean(-1, keepdims=True)
+    """The mean over each group's channels, `(N, groups)`."""
+    return (a / a.shape[-1]).sum(-1)
 
 
 def over_image(a, x):
     """What channels have, at each position of their image."""
-    a = a.reshape(a.shape[0], x.shape[-1])
     return jnp.expand_dims(a, tuple(range(1, x.ndim - 1)))
 
 
