@@ -97,7 +97,7 @@ def test_a_strip_has_as_many_blocks_as_it_reaches():
         (28, 5, 1, 1, 6, (4, 2, 7)),  # 8 positions of 4
         (28, 5, 1, 1, 64, (2, 3, 14)),  # 6 positions of 2
         (27, 3, 1, 1, 32, (4, 2, 7)),  # the last strip has 3 outputs
-        (32, 4, 4, 1, 32, (4, 1, 2)),  # one beside the other
+        (32, 4, 4, 1, 32, (1, 1, 8)),  # one beside the other
         (32, 3, 2, 3, 32, (4, 2, 4)),  # 13 positions of 8
         (3, 3, 1, 1, 1, (4, 2, 1)),
     ]:
@@ -105,6 +105,13 @@ def test_a_strip_has_as_many_blocks_as_it_reaches():
         outputs, blocks = _strips.cut(w, features)
         assert (outputs, blocks.kernel[-1], blocks.out[-1]) == expected
         assert blocks.size[-1] == blocks.out[-1] + blocks.kernel[-1] - 1
+
+
+def test_windows_side_by_side_are_strips():
+    w = _windows.windows("conv", (8, 8), (2, 2), 2, "SAME")
+    assert _choice.convolve((4, 8, 8, 16), (2, 2, 16, 8), w, 1) == "platform"
+    assert _choice.input_gradient((4, 4, 4, 8), (2, 2, 16, 8), w, 1) == "strips"
+    assert _choice.filter_gradient((4, 8, 8, 16), (4, 4, 4, 8), w, 1) == "strips"
 
 
 @pytest.mark.parametrize(

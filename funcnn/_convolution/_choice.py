@@ -12,7 +12,7 @@ from funcnn._numerics import known
 from funcnn._windows import Windows
 
 PATCHES = 2**23  # bytes that an image's windows, or all their cotangents, may take
-FEW = 64  # taps
+FEW = 64  # taps, or channels of an output
 MOST = 8  # groups with a convolution each, all to be compiled
 SMALL = 2**12  # positions of an image; the platform's loops over few channels are short
 MANY = 2**15  # positions of all images, for it to matter
@@ -44,6 +44,8 @@ def input_gradient(dy, weight, w: Windows, groups) -> str:
     strided = math.prod(w.stride) > 1
     if groups == 1 and inputs <= 8 and taps > 9 and _in_strips(dy[0], inputs, outputs, w):
         return "strips"  # 1.5 to 10 times
+    if groups == 1 and w.stride == w.kernel and 1 < taps <= FEW:
+        return "strips"  # 1.0 to 2.8 times
     if not strided and groups == 1 and inputs <= 4 and taps > 1:
         return "columns"  # 1.3 to 4.5 times
     if groups == 1 and len(w.size) < 3 and 1 < taps <= 9:
@@ -70,14 +72,14 @@ def filter_gradient(x, dy, w: Windows, groups) -> str:
         return "patches"
     if taps == 1:
         return "product"  # 2.2 to 12 times
+    if w.stride == w.kernel:  # one window beside the other
+        return "strips"  # 1.3 to 3.6 times
     solid = len(w.size) == 3
     slow = math.prod(w.stride) == 1 and (solid or math.prod(w.out) <= SMALL)
     if slow and inputs <= 3 and _in_strips(x[0], inputs, outputs, w):
         return "strips"  # 1.2 to 3.4 times
     if solid:
         return "patches"  # 1.4 to 6 times
-    if w.stride == w.kernel and taps <= FEW:
-        return "patches"  # 2 times; 0.9 for the 256 taps of a ViT
     if _positions(x[0], w) <= 2 * outputs:
         return "windows"  # 1.0 to 2 times
     return "blocks" if known(x[:1]) and x[0] > BLOCK else "platform"  # 1.15 to 5 times

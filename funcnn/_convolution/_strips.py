@@ -11,7 +11,8 @@ B[s j + d k, c, j, o] = w[k, c, o],$$
 zero elsewhere: $L / K$ times the multiplications, and $L / (t K)$ of the reading. The
 image, cut into blocks of $s t$ positions, has strip $b$ in the blocks $b, b + 1, \dots$: so
 this is a convolution once more, of fewer positions with $s t C$ channels each, by a kernel
-of $\lceil L / (s t) \rceil$ blocks, with $t O$ outputs.
+of $\lceil L / (s t) \rceil$ blocks, with $t O$ outputs. Where windows do not overlap, as in
+a stem that cuts an image into patches, $t = 1$: a strip is one block.
 
 The transposes are this convolution's, followed by those of cutting the image, which is
 putting it together, and of making $B$: $\bar w[k] = \sum_j \bar B[s j + d k, \cdot, j]$.
@@ -58,7 +59,8 @@ def filter_gradient(x, dy, w: Windows, groups):
 
 def cut(w: Windows, features):
     """How many outputs a strip has, and the windows over blocks."""
-    outputs = 4 if features <= FEW else 2
+    beside = w.stride[-1] >= w.dilation[-1] * (w.kernel[-1] - 1) + 1
+    outputs = 1 if beside else 4 if features <= FEW else 2
     strips, step = -(-w.out[-1] // outputs), outputs * w.stride[-1]
     taps = -(-_bands(w, outputs)[-1][1] // step)
     blocks = Windows(
