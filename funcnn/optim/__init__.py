@@ -53,6 +53,14 @@ from funcnn.optim._rmsprop import scale_by_rms as scale_by_rms
 from funcnn.optim._schedule_free import ScheduleFreeState as ScheduleFreeState
 from funcnn.optim._schedule_free import schedule_free as schedule_free
 from funcnn.optim._schedule_free import schedule_free_params as schedule_free_params
+from funcnn.optim._schedules import constant_schedule as constant_schedule
+from funcnn.optim._schedules import cosine_schedule as cosine_schedule
+from funcnn.optim._schedules import exponential_schedule as exponential_schedule
+from funcnn.optim._schedules import inverse_sqrt_schedule as inverse_sqrt_schedule
+from funcnn.optim._schedules import join_schedules as join_schedules
+from funcnn.optim._schedules import linear_schedule as linear_schedule
+from funcnn.optim._schedules import piecewise_schedule as piecewise_schedule
+from funcnn.optim._schedules import polynomial_schedule as polynomial_schedule
 from funcnn.optim._sgd import SgdState as SgdState
 from funcnn.optim._sgd import sgd as sgd
 from funcnn.optim._sophia import HutchinsonState as HutchinsonState
@@ -61,3 +69,9 @@ from funcnn.optim._sophia import hutchinson as hutchinson
 from funcnn.optim._sophia import sophia as sophia
 from funcnn.optim._trust_ratio import TrustRatioState as TrustRatioState
 from funcnn.optim._trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
+from funcnn.optim._warmups import cyclic_schedule as cyclic_schedule
+from funcnn.optim._warmups import one_cycle_schedule as one_cycle_schedule
+from funcnn.optim._warmups import warmup_cosine_schedule as warmup_cosine_schedule
+from funcnn.optim._warmups import (
+    warmup_stable_decay_schedule as warmup_stable_decay_schedule,
+)
