@@ -1,7 +1,6 @@
 """Every method is the one it says: 500 steps of it equal optax's or PyTorch's."""
 
 import inspect
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,51 +8,9 @@ import numpy as np
 import optax
 import optax.contrib
 import pytest
+from optim_runs import PARAMS, Block, assert_close, trajectory
 
 from funcnn import optim
-
-STEPS = 500
-
-
-class Block(NamedTuple):
-    weight: jax.Array
-    bias: jax.Array | None
-
-
-def tree(rng):
-    """Nested, with matrices both ways, a kernel, a vector, a scalar, None and nothing."""
-    return {
-        "stem": Block(rng.standard_normal((3, 4)), rng.standard_normal(4)),
-        "body": ((), rng.standard_normal(()), [rng.standard_normal((2, 2, 3))]),
-        "head": Block(rng.standard_normal((6, 3)), None),
-    }
-
-
-RNG = np.random.default_rng(0)
-PARAMS = jax.tree.map(jnp.asarray, tree(RNG))
-GRADS = jax.tree.map(lambda *a: jnp.stack(a), *(tree(RNG) for _ in range(STEPS)))
-
-
-def trajectory(optimizer, promotion="strict"):
-    """Params after each step on the same gradients, in one scan: one trace for all."""
-
-    def body(carry, grads):
-        params, state = carry
-        updates, state = optimizer.update(grads, state, params)
-        params = jax.tree.map(jnp.add, params, updates)
-        return (params, state), params
-
-    with jax.numpy_dtype_promotion(promotion):
-        start = PARAMS, optimizer.init(PARAMS)
-        return jax.jit(lambda: jax.lax.scan(body, start, GRADS))()[1]
-
-
-def assert_close(got, want, rtol=1e-12):
-    """Relative to the leaf's largest number, as elements pass through 0."""
-    assert jax.tree.structure(got) == jax.tree.structure(want)
-    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        assert np.isfinite(g).all()
-        np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * np.abs(w).max())
 
 
 def rate(step):
@@ -246,6 +203,11 @@ PAIRS = {
     "lookahead, all": (
         optim.lookahead(optim.sgd(rate, 0.9), 7, 0.8),
         optax_lookahead(optax.sgd(rate, 0.9), sync_period=7, slow_step_size=0.8),
+    ),
+    "scale_by_schedule": (optim.scale_by_schedule(rate), optax.scale_by_schedule(rate)),
+    "scale_by_learning_rate": (
+        optim.scale_by_learning_rate(rate),
+        optax.scale_by_learning_rate(rate),
     ),
     "scale_by_adam": (optim.scale_by_adam(), optax.scale_by_adam()),
     "scale_by_rms": (

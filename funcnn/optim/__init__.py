@@ -4,6 +4,8 @@
 `apply_updates(params, updates)`. Either library's chains take the other's members.
 """
 
+from funcnn.optim._accumulate import AccumulateState as AccumulateState
+from funcnn.optim._accumulate import accumulate as accumulate
 from funcnn.optim._adadelta import AdadeltaState as AdadeltaState
 from funcnn.optim._adadelta import adadelta as adadelta
 from funcnn.optim._adafactor import AdafactorState as AdafactorState
@@ -18,13 +20,27 @@ from funcnn.optim._adamax import AdamaxState as AdamaxState
 from funcnn.optim._adamax import adamax as adamax
 from funcnn.optim._amsgrad import AmsgradState as AmsgradState
 from funcnn.optim._amsgrad import amsgrad as amsgrad
+from funcnn.optim._centralize import CentralizeState as CentralizeState
+from funcnn.optim._centralize import centralize as centralize
 from funcnn.optim._clip import ClipState as ClipState
 from funcnn.optim._clip import clip_by_global_norm as clip_by_global_norm
 from funcnn.optim._clip import global_norm as global_norm
+from funcnn.optim._clip_leaves import adaptive_grad_clip as adaptive_grad_clip
+from funcnn.optim._clip_leaves import clip as clip
+from funcnn.optim._clip_leaves import clip_by_block_rms as clip_by_block_rms
 from funcnn.optim._combine import apply_updates as apply_updates
 from funcnn.optim._combine import chain as chain
 from funcnn.optim._decay import DecayState as DecayState
 from funcnn.optim._decay import add_decayed_weights as add_decayed_weights
+from funcnn.optim._ema import EmaState as EmaState
+from funcnn.optim._ema import ema_params as ema_params
+from funcnn.optim._finite import FiniteState as FiniteState
+from funcnn.optim._finite import apply_if_finite as apply_if_finite
+from funcnn.optim._inject import InjectState as InjectState
+from funcnn.optim._inject import inject as inject
+from funcnn.optim._joins import inverse_sqrt_schedule as inverse_sqrt_schedule
+from funcnn.optim._joins import join_schedules as join_schedules
+from funcnn.optim._joins import piecewise_schedule as piecewise_schedule
 from funcnn.optim._lamb import lamb as lamb
 from funcnn.optim._lars import LarsState as LarsState
 from funcnn.optim._lars import lars as lars
@@ -50,16 +66,17 @@ from funcnn.optim._radam import radam as radam
 from funcnn.optim._rmsprop import RmspropState as RmspropState
 from funcnn.optim._rmsprop import rmsprop as rmsprop
 from funcnn.optim._rmsprop import scale_by_rms as scale_by_rms
+from funcnn.optim._scale import ScaleState as ScaleState
+from funcnn.optim._scale import scale as scale
+from funcnn.optim._scale import scale_by_learning_rate as scale_by_learning_rate
+from funcnn.optim._scale import scale_by_schedule as scale_by_schedule
 from funcnn.optim._schedule_free import ScheduleFreeState as ScheduleFreeState
 from funcnn.optim._schedule_free import schedule_free as schedule_free
 from funcnn.optim._schedule_free import schedule_free_params as schedule_free_params
 from funcnn.optim._schedules import constant_schedule as constant_schedule
 from funcnn.optim._schedules import cosine_schedule as cosine_schedule
 from funcnn.optim._schedules import exponential_schedule as exponential_schedule
-from funcnn.optim._schedules import inverse_sqrt_schedule as inverse_sqrt_schedule
-from funcnn.optim._schedules import join_schedules as join_schedules
 from funcnn.optim._schedules import linear_schedule as linear_schedule
-from funcnn.optim._schedules import piecewise_schedule as piecewise_schedule
 from funcnn.optim._schedules import polynomial_schedule as polynomial_schedule
 from funcnn.optim._sgd import SgdState as SgdState
 from funcnn.optim._sgd import sgd as sgd
@@ -67,6 +84,7 @@ from funcnn.optim._sophia import HutchinsonState as HutchinsonState
 from funcnn.optim._sophia import SophiaState as SophiaState
 from funcnn.optim._sophia import hutchinson as hutchinson
 from funcnn.optim._sophia import sophia as sophia
+from funcnn.optim._trace import trace as trace
 from funcnn.optim._trust_ratio import TrustRatioState as TrustRatioState
 from funcnn.optim._trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from funcnn.optim._warmups import cyclic_schedule as cyclic_schedule

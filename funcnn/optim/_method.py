@@ -66,7 +66,7 @@ def method(
         step = jnp.zeros((), jnp.int32)
         rows = []
         for i, w in enumerate(leaves):
-            new = start(w) if start else [zeros(w)] * len(names)
+            new = start(w) if start else [zeros(w) for _ in names]
             rows.append(kept(i, new, [a.dtype for a in new], step))
         return pack(step, tree, rows)
 

@@ -4,7 +4,7 @@ For a matrix with gradient $g_t$, from $\mu_0 = 0$,
 
 $$\mu_t = \beta\,\mu_{t-1} + (1 - \beta)\,g_t, \qquad
 \bar\mu_t = \frac{\beta\,\mu_t}{1 - \beta^{t+1}} + \frac{(1 - \beta)\,g_t}{1 - \beta^t},
-\qquad W_t = W_{t-1} - \eta_t \left( \sqrt{\max(1, n / m)}\;{\rm orth}(\bar\mu_t)
+\qquad W_t = W_{t-1} - \eta_t \left( \sqrt{\max(1, n / max(m, 1))}\;{\rm orth}(\bar\mu_t)
 + \lambda W_{t-1} \right)$$
 
 for $W$ of shape $(m, n)$, inputs by outputs. ${\rm orth}(U S V^{\sf T})$ is close to
@@ -100,9 +100,9 @@ def muon(
             )
         mu = beta * mu + a * g
         u = ahead * mu + now * g
-        u = orthogonal(u.reshape(-1, u.shape[-1]), iterations, eps)
+        u = orthogonal(u.reshape(math.prod(u.shape[:-1]), u.shape[-1]), iterations, eps)
         m, n = u.shape
-        return math.sqrt(max(1, n / m)) * u.reshape(g.shape), mu
+        return math.sqrt(max(1, n / max(m, 1))) * u.reshape(g.shape), mu
 
     def scalars(t):
         (c,), (next_c,) = debias(t, momentum), debias(t + 1, momentum)

@@ -27,7 +27,11 @@ class Key:
             raise TypeError(f"{name} needs a jax.random.key; got {key!r}.")
         self.typed = jnp.issubdtype(dtype, jax.dtypes.prng_key)
         self.impl = jax.random.key_impl(key) if self.typed else None
-        self.start = jax.random.key_data(key) if self.typed else key
+        self.numbers = jax.random.key_data(key) if self.typed else key
+
+    def start(self):
+        """The numbers to begin with; a copy, which a step may donate."""
+        return jnp.array(self.numbers, copy=True)
 
     def split(self, numbers, count):
         """The numbers to go on with, and `count` keys."""
@@ -66,7 +70,7 @@ def add_noise(eta: ArrayLike, gamma: ArrayLike, key: jax.Array) -> Optimizer:
 
     def init(params):
         del params
-        return NoiseState(jnp.zeros((), jnp.int32), own.start)
+        return NoiseState(jnp.zeros((), jnp.int32), own.start())
 
     def update(grads, state, params=None):
         del params

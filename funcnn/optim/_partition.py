@@ -56,7 +56,8 @@ def parts(name, optimizers, labels):
         """A tree with None where the label is another."""
         leaves, treedef = flatten(tree)
         pairs = zip(leaves, found, strict=True)
-        return treedef.unflatten([a if of == label else None for a, of in pairs])
+        part = treedef.unflatten([a if of == label else None for a, of in pairs])
+        return () if part is None else part  # None would be no params at all
 
     def init(params):
         found = labelled(params)

@@ -42,12 +42,12 @@ def hyperparameters(optimizer, **values):
         hyperparameter(optimizer, name, value, below=below)
 
 
-def learning_rate_at(optimizer, learning_rate, step):
+def learning_rate_at(optimizer, learning_rate, step, what="learning_rate"):
     """The learning rate of the update that follows `step` others."""
     if not callable(learning_rate):
         return learning_rate
     rate = learning_rate(step)
-    scalar(optimizer, "learning_rate from its schedule", rate)
+    scalar(optimizer, f"{what} from its schedule", rate)
     return rate
 
 

@@ -82,13 +82,15 @@ def schedule_free(
     def init(params):
         params = float_leaves(NAME, "params", params)
         kind = jnp.result_type(float)
-        none = jnp.zeros((), kind)
         copies = jax.tree.map(
             lambda w: jnp.array(w, accumulator(w.dtype), copy=True), params
         )
         step = jnp.zeros((), jnp.int32)
         start = jnp.asarray(beta, kind)
-        return ScheduleFreeState(step, start, none, none, copies, optimizer.init(params))
+        largest, total = jnp.zeros((), kind), jnp.zeros((), kind)  # two, to donate
+        return ScheduleFreeState(
+            step, start, largest, total, copies, optimizer.init(params)
+        )
 
     def update(grads, state, params=None, **extra):
         need_params(NAME, params, "its state holds but z")

@@ -167,7 +167,7 @@ def hutchinson(key: jax.Array) -> Optimizer:
 
     def init(params):
         del params
-        return HutchinsonState(own.start)
+        return HutchinsonState(own.start())
 
     def update(grads, state, params=None, *, loss=None):
         del grads

@@ -5,13 +5,13 @@ from typing import Literal
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from funcnn.optim._joins import join_schedules
 from funcnn.optim._schedules import (
     Schedule,
     check,
     clock,
     cosine_schedule,
     counts,
-    join_schedules,
     linear_schedule,
     number,
     passed,
