@@ -36,6 +36,11 @@ from funcnn.optim._ema import EmaState as EmaState
 from funcnn.optim._ema import ema_params as ema_params
 from funcnn.optim._finite import FiniteState as FiniteState
 from funcnn.optim._finite import apply_if_finite as apply_if_finite
+from funcnn.optim._health import health as health
+from funcnn.optim._health import leaf_norms as leaf_norms
+from funcnn.optim._health import nonfinite_counts as nonfinite_counts
+from funcnn.optim._health import nonfinite_paths as nonfinite_paths
+from funcnn.optim._health import update_ratios as update_ratios
 from funcnn.optim._inject import InjectState as InjectState
 from funcnn.optim._inject import inject as inject
 from funcnn.optim._joins import inverse_sqrt_schedule as inverse_sqrt_schedule
@@ -62,6 +67,10 @@ from funcnn.optim._partition import PartitionState as PartitionState
 from funcnn.optim._partition import freeze as freeze
 from funcnn.optim._partition import masked as masked
 from funcnn.optim._partition import partition as partition
+from funcnn.optim._precision import MasterState as MasterState
+from funcnn.optim._precision import RoundingState as RoundingState
+from funcnn.optim._precision import master_weights as master_weights
+from funcnn.optim._precision import stochastic_rounding as stochastic_rounding
 from funcnn.optim._radam import radam as radam
 from funcnn.optim._rmsprop import RmspropState as RmspropState
 from funcnn.optim._rmsprop import rmsprop as rmsprop
