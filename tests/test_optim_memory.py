@@ -225,7 +225,7 @@ def test_the_memory_analysis_sees_a_copy():
         (
             lambda: optim.adam(0.1, moments=jnp.int8),
             TypeError,
-            "adam needs moments to be a floating-point dtype, an Int8 or None; got .*int8.*",
+            "adam needs moments to be a floating-point dtype, an Int8 or None; .*int8.*",
         ),
         (
             lambda: optim.adam(0.1, moments=optim.Int8(0)),
@@ -242,3 +242,13 @@ def test_the_memory_analysis_sees_a_copy():
 def test_wrong_use(make, error, message):
     with pytest.raises(error, match=f"^{message}$"):
         make()
+
+
+def test_what_follows_a_norm_does_not_hold_it_again():
+    """XLA copied the sum over all leaves into each leaf's part: minutes for 500 leaves."""
+    clip = optim.clip_by_global_norm(1.0)
+    grads = {str(i): jnp.ones(8) for i in range(60)}
+    compiled = (
+        jax.jit(lambda g: clip.update(g, optim.ClipState())[0]).lower(grads).compile()
+    )
+    assert len(compiled.as_text()) < 5000 * len(grads)  # it was three times that

@@ -110,7 +110,7 @@ def leaf_by_leaf(name, rule, *scalars, weights=None):
 def least_one(most, norm):
     """`min(1, most / norm)`, and NaN of a NaN."""
     within = norm <= most
-    return jnp.where(within, 1, most / jnp.where(within, 1, norm))
+    return jnp.where(within, 1, most) / jnp.where(within, 1, norm)
 
 
 def unit_norm(a):

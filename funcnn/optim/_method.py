@@ -4,11 +4,19 @@ import math
 
 import jax.numpy as jnp
 
-from funcnn._numerics import accumulator, promote
 from funcnn.optim._memory import Int8, check_moments, load, store
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import check_learning_rate, hyperparameter, learning_rate_at
-from funcnn.optim._trees import flatten, float_leaves, match, need_params, spread, zeros
+from funcnn.optim._trees import (
+    caster,
+    flatten,
+    float_leaves,
+    match,
+    need_params,
+    spread,
+    widest,
+    zeros,
+)
 
 UNSCALED = object()  # in place of a learning rate, where there is none
 
@@ -124,21 +132,3 @@ def method(
 def called(slot):
     """What an error calls a slot."""
     return "momentum" if slot == "momentum" else "moments"
-
-
-def widest(arrays):
-    """The dtype to compute in: that of all arrays, at least float32."""
-    dtypes = {a.dtype for a in arrays}
-    return accumulator(dtypes.pop() if len(dtypes) == 1 else promote(*arrays))
-
-
-def caster(scalars):
-    """A function of a dtype that returns the scalars in it, each cast but once."""
-    cast: dict = {}
-
-    def at(dtype):
-        if dtype not in cast:
-            cast[dtype] = [jnp.asarray(s, dtype) for s in scalars]
-        return cast[dtype]
-
-    return at

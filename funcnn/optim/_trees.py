@@ -22,11 +22,30 @@ def leafwise(f, trees, *scalars):
 
     def leaf(*leaves):
         arrays = [jnp.asarray(a) for a in leaves]
-        dtype = accumulator(promote(*arrays))
-        cast = (jnp.asarray(a, dtype) for a in (*arrays, *scalars))
-        return f(*cast).astype(arrays[0].dtype)
+        dtype = widest(arrays)
+        cast = (a.astype(dtype) for a in arrays)
+        return f(*cast, *numbers(dtype)).astype(arrays[0].dtype)
 
+    numbers = caster(scalars)
     return jax.tree.map(leaf, *trees)
+
+
+def widest(arrays):
+    """The dtype to compute in: that of all arrays, at least float32."""
+    dtypes = {a.dtype for a in arrays}
+    return accumulator(dtypes.pop() if len(dtypes) == 1 else promote(*arrays))
+
+
+def caster(scalars):
+    """A function of a dtype that returns the scalars in it, each cast but once."""
+    cast: dict = {}
+
+    def at(dtype):
+        if dtype not in cast:
+            cast[dtype] = [jnp.asarray(s, dtype) for s in scalars]
+        return cast[dtype]
+
+    return at
 
 
 def float_leaves(optimizer, what, tree):
