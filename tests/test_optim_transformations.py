@@ -124,6 +124,7 @@ PAIRS = {
 }
 # Compared with a formula, below, or with the methods.
 OTHERS = {"ema_params", "hutchinson", "lookahead"}
+OTHERS |= {"master_weights", "stochastic_rounding"}  # in test_optim_memory
 
 
 def transformations():
