@@ -16,7 +16,7 @@ def draw(rng):
     return jax.tree.map(rng.standard_normal, SHAPES, is_leaf=lambda a: isinstance(a, tuple))
 
 
-def run(optimizer, steps=50):
+def run(optimizer, steps=500):
     rng = np.random.default_rng(0)
     params = draw(rng)
     state = optimizer.init(params)
@@ -29,7 +29,7 @@ def run(optimizer, steps=50):
     return trajectory
 
 
-def run_torch(make, limit=None, steps=50):
+def run_torch(make, limit=None, steps=500):
     rng = np.random.default_rng(0)
     params = [torch.tensor(a) for a in jax.tree.leaves(draw(rng))]
     optimizer = make(params)
@@ -66,6 +66,14 @@ def adamw(**arguments):
     return lambda params: torch.optim.AdamW(params, lr=0.1, **arguments)
 
 
+def rmsprop(**arguments):
+    return lambda params: torch.optim.RMSprop(params, lr=0.1, **arguments)
+
+
+def adagrad(**arguments):
+    return lambda params: torch.optim.Adagrad(params, lr=0.1, **arguments)
+
+
 PAIRS = {
     "sgd": (optim.sgd(0.1), sgd()),
     "momentum": (optim.sgd(0.1, 0.9), sgd(momentum=0.9)),
@@ -82,6 +90,17 @@ PAIRS = {
     ),
     "adam with L2": (l2(optim.adam(0.1)), adam(weight_decay=DECAY)),
     "adamw": (optim.adamw(0.1, weight_decay=DECAY), adamw(weight_decay=DECAY)),
+    "rmsprop": (
+        optim.rmsprop(0.1, 0.99, momentum=0.9, eps_in_sqrt=False),
+        rmsprop(momentum=0.9),
+    ),
+    "rmsprop, centred": (
+        optim.rmsprop(0.1, 0.99, 1e-3, True, eps_in_sqrt=False),
+        rmsprop(centered=True, eps=1e-3),
+    ),
+    "adagrad": (optim.adagrad(0.1, 0.0, 0.0), adagrad(eps=0.0)),
+    "adadelta": (optim.adadelta(), lambda params: torch.optim.Adadelta(params)),
+    "adamax": (optim.adamax(0.1), lambda params: torch.optim.Adamax(params, lr=0.1)),
 }
 
 

@@ -15,9 +15,10 @@ AdamW (Loshchilov & Hutter, 2019, arXiv:1711.05101).
 
 **Hard points.** $1 - \beta^t$ cancels for $\beta$ near 1 and small $t$: in float32,
 $1 - 0.999$ has four digits left. We compute it as $-{\rm expm1}(t \log \beta)$. The
-moments have the params' dtypes. In bfloat16, whose numbers are 0.4% apart, $\nu$ cannot
-follow a $\beta_2$ of 0.999, and in float16 it is 0 for gradients below 5e-3, which then
-are divided by $\epsilon$: keep the params in float32 there.
+moments have the params' dtypes, unless `moments` says otherwise. In bfloat16, whose
+numbers are 0.4% apart, $\nu$ rounded to nearest cannot follow a $\beta_2$ of 0.999, and
+in float16 it is 0 for gradients below 5e-3, which then are divided by $\epsilon$: give
+`moments=float32` there, or `moments=bfloat16`, which rounds by chance.
 """
 
 import math
@@ -27,14 +28,11 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from funcnn.optim._memory import Moments
+from funcnn.optim._method import UNSCALED, method
 from funcnn.optim._optimizer import Optimizer
-from funcnn.optim._rates import (
-    LearningRate,
-    check_learning_rate,
-    hyperparameter,
-    learning_rate_at,
-)
-from funcnn.optim._trees import float_leaves, leafwise, match, need_params, zeros
+from funcnn.optim._rates import LearningRate, hyperparameters
+from funcnn.optim._trees import Mask
 
 
 class AdamState(NamedTuple):
@@ -50,6 +48,8 @@ def adam(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
+    *,
+    moments: Moments = None,
 ) -> Optimizer:
     r"""Step by the gradient's running mean over its running root mean square.
 
@@ -63,10 +63,12 @@ def adam(
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: at least 0; with 0, a gradient that was always 0 gives NaN.
+        moments: what to store the moments as: a dtype, `Int8()`, or None for the
+            params' dtypes.
 
     Returns:
-        An `Optimizer` for any pytree of floating-point arrays. The moments have the
-        params' dtypes, updates have the gradients'; arithmetic is in at least float32.
+        An `Optimizer` for any pytree of floating-point arrays. Updates have the
+        gradients' dtypes; arithmetic is in at least float32.
 
     Raises:
         TypeError: if a hyperparameter is no number or, in `init` and `update`, a leaf
@@ -74,7 +76,7 @@ def adam(
         ValueError: if a hyperparameter lies outside its range, or gradients do not
             match the params in structure and shapes.
     """
-    return build("adam", learning_rate, b1, b2, eps, None)
+    return build("adam", learning_rate, b1, b2, eps, moments=moments)
 
 
 def adamw(
@@ -83,6 +85,9 @@ def adamw(
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
     weight_decay: ArrayLike = 1e-4,
+    *,
+    mask: Mask = None,
+    moments: Moments = None,
 ) -> Optimizer:
     r"""Adam, with weights that decay by a rate of their own.
 
@@ -97,6 +102,9 @@ def adamw(
         b2: decay of the second moment, in [0, 1).
         eps: at least 0; with 0, a gradient that was always 0 gives NaN.
         weight_decay: $\lambda$, at least 0.
+        mask: which leaves decay: a pytree of bools like params, or a prefix of it, or a
+            function of params that returns one. None for all.
+        moments: as in `adam`.
 
     Returns:
         An `Optimizer` for any pytree of floating-point arrays; its `update` needs
@@ -108,52 +116,49 @@ def adamw(
         ValueError: if a hyperparameter lies outside its range, `update` gets no params,
             or gradients do not match the params in structure and shapes.
     """
-    hyperparameter("adamw", "weight_decay", weight_decay, below=math.inf)
-    return build("adamw", learning_rate, b1, b2, eps, weight_decay)
+    decay = {"weight_decay": weight_decay, "mask": mask}
+    return build("adamw", learning_rate, b1, b2, eps, moments=moments, **decay)
 
 
-def build(name, learning_rate, b1, b2, eps, weight_decay):
-    """Adam without weight decay (None) or AdamW; errors speak of `name`."""
-    check_learning_rate(name, learning_rate)
-    hyperparameter(name, "b1", b1, below=1)
-    hyperparameter(name, "b2", b2, below=1)
-    hyperparameter(name, "eps", eps, below=math.inf)
+def scale_by_adam(
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
+    *,
+    moments: Moments = None,
+) -> Optimizer:
+    r"""Adam's direction, $\hat\mu / (\sqrt{\hat\nu} + \epsilon)$, for use in a chain.
 
-    def init(params):
-        params = float_leaves(name, "params", params)
-        return AdamState(jnp.zeros((), jnp.int32), zeros(params), zeros(params))
-
-    def update(grads, state, params=None):
-        grads = float_leaves(name, "gradients", grads)
-        match(name, "gradients", grads, state.mu, "the moments in its state")
-        if weight_decay is not None:
-            need_params(name, params)
-        if params is not None:
-            match(name, "gradients", grads, params)
-        rate = learning_rate_at(name, learning_rate, state.step)
-        step = state.step + 1
-        mu = leafwise(lambda m, g, b, a: b * m + a * g, (state.mu, grads), b1, 1 - b1)
-        nu = leafwise(lambda v, g, b, a: b * v + a * g**2, (state.nu, grads), b2, 1 - b2)
-        scalars = one_minus_power(b1, step), one_minus_power(b2, step), eps, rate
-        if weight_decay is None:
-            updates = leafwise(adam_step, (grads, mu, nu), *scalars)
-        else:
-            trees = grads, mu, nu, params
-            updates = leafwise(adamw_step, trees, *scalars, weight_decay)
-        return updates, AdamState(step, mu, nu)
-
-    return Optimizer(init, update)
+    Args, dtypes and errors are those of `adam`, which is this times $-\eta$.
+    """
+    return build("scale_by_adam", UNSCALED, b1, b2, eps, moments=moments)
 
 
-def adam_step(g, mu, nu, debias_mu, debias_nu, eps, rate):
-    """The update of one leaf; `g` gives it its dtype."""
-    del g
-    return -rate * (mu / debias_mu) / (jnp.sqrt(nu / debias_nu) + eps)
+def build(name, learning_rate, b1, b2, eps, **more):
+    """Adam, AdamW or Adam's direction; errors speak of `name`."""
+    hyperparameters(name, b1=b1, b2=b2, eps=eps)
+
+    def scalars(t):
+        return *means(b1, b2), *debias(t, b1, b2), eps
+
+    return method(name, AdamState, adam_rule, scalars, learning_rate, **more)
 
 
-def adamw_step(g, mu, nu, w, debias_mu, debias_nu, eps, rate, weight_decay):
-    """The update of one leaf whose weights `w` decay."""
-    return adam_step(g, mu, nu, debias_mu, debias_nu, eps, rate) - rate * weight_decay * w
+def adam_rule(g, mu, nu, b1, a1, b2, a2, c1, c2, eps):
+    """The direction of one leaf, and its moments."""
+    mu = b1 * mu + a1 * g
+    nu = b2 * nu + a2 * (g * g)
+    return c1 * mu / (jnp.sqrt(c2 * nu) + eps), mu, nu
+
+
+def means(b1, b2):
+    """The factors of two running means."""
+    return b1, 1 - b1, b2, 1 - b2
+
+
+def debias(t, *decays):
+    """What to multiply running means by after t steps, as they started at 0."""
+    return [1 / one_minus_power(b, t) for b in decays]
 
 
 def one_minus_power(b, t):

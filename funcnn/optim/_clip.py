@@ -41,7 +41,9 @@ def global_norm(tree: Any) -> jax.Array:
     leaves = jax.tree.leaves(float_leaves("global_norm", "leaves", tree))
     sums = [jnp.sum(a.astype(accumulator(a.dtype)) ** 2) for a in leaves]
     sums = sums or [jnp.zeros((), jnp.float32)]
-    total = sum(a.astype(promote(*sums)) for a in sums)
+    # One sum of an array: XLA would copy a chain of sums into what is done to each leaf.
+    dtype = promote(*sums)
+    total = jnp.sum(jnp.stack([a.astype(dtype) for a in sums]))
     zero = total == 0  # where the square root has no derivative
     return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, total)))
 
@@ -74,7 +76,9 @@ def clip_by_global_norm(limit: ArrayLike) -> Optimizer:
         norm = global_norm(grads)
         most = jnp.asarray(limit, norm.dtype)
         within = norm <= most  # False of a NaN
-        factor = jnp.where(within, 1, most / jnp.where(within, 1, norm))
+        # Last comes a division, which XLA makes once: a `where` it would copy, with the
+        # whole norm behind it, into what is done to each leaf.
+        factor = jnp.where(within, 1, most) / jnp.where(within, 1, norm)
         return leafwise(lambda g, f: f * g, (grads,), factor), state
 
     return Optimizer(init, update)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._numerics import promote
-from funcnn.optim._optimizer import Optimizer
+from funcnn.optim._optimizer import Optimizer, extended
 from funcnn.optim._trees import match
 
 
@@ -20,30 +20,26 @@ def chain(*optimizers: Optimizer) -> Optimizer:
 
     Returns:
         An `Optimizer` whose state is the tuple of theirs. None at all is the identity.
+        Its `update` passes further arguments by name to those that take them.
 
     Raises:
         TypeError: if an argument has no `init` and `update`.
         ValueError: in `update`, if the state has not one entry for each optimizer.
     """
-    for optimizer in optimizers:
-        if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
-            raise TypeError(
-                "chain needs optimizers, each with init and update; "
-                f"got {type(optimizer).__name__}."
-            )
+    updates = [extended("chain", optimizer) for optimizer in optimizers]
 
     def init(params):
         return tuple(optimizer.init(params) for optimizer in optimizers)
 
-    def update(grads, state, params=None):
+    def update(grads, state, params=None, **extra):
         if len(state) != len(optimizers):
             raise ValueError(
                 f"chain needs a state of {len(optimizers)} entries, one for each "
                 f"optimizer; got {len(state)}."
             )
         after = []
-        for optimizer, before in zip(optimizers, state, strict=True):
-            grads, entry = optimizer.update(grads, before, params)
+        for one, before in zip(updates, state, strict=True):
+            grads, entry = one(grads, before, params, **extra)
             after.append(entry)
         return grads, tuple(after)
 

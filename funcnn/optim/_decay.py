@@ -14,14 +14,22 @@ from jax.typing import ArrayLike
 
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import hyperparameter
-from funcnn.optim._trees import float_leaves, leafwise, match, need_params
+from funcnn.optim._trees import (
+    Mask,
+    flatten,
+    float_leaves,
+    leafwise,
+    match,
+    need_params,
+    spread,
+)
 
 
 class DecayState(NamedTuple):
     """Weight decay remembers nothing."""
 
 
-def add_decayed_weights(rate: ArrayLike) -> Optimizer:
+def add_decayed_weights(rate: ArrayLike, mask: Mask = None) -> Optimizer:
     r"""Add $\lambda W$ to the gradient.
 
     Before `sgd` or `adam` in a chain this is L2 regularisation, PyTorch's
@@ -29,6 +37,7 @@ def add_decayed_weights(rate: ArrayLike) -> Optimizer:
 
     Args:
         rate: $\lambda$, a scalar of at least 0, which may be traced.
+        mask: which leaves decay, as in `adamw`.
 
     Returns:
         An `Optimizer` whose `update` needs params, and keeps the gradients' dtypes.
@@ -49,6 +58,12 @@ def add_decayed_weights(rate: ArrayLike) -> Optimizer:
         need_params(name, params)
         grads = float_leaves(name, "gradients", grads)
         match(name, "gradients", grads, params)
-        return leafwise(lambda g, w, r: g + r * w, (grads, params), rate), state
+        decays = spread(name, "a mask", True if mask is None else mask, params)
+        leaves, tree = flatten(grads)
+        trios = zip(leaves, tree.flatten_up_to(params), decays, strict=True)
+        return tree.unflatten([decay(*trio) for trio in trios]), state
+
+    def decay(g, w, decays):
+        return leafwise(lambda g, w, r: g + r * w, (g, w), rate) if decays else g
 
     return Optimizer(init, update)

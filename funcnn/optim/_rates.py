@@ -30,12 +30,24 @@ def hyperparameter(optimizer, name, value, below=None):
         raise ValueError(f"{optimizer} needs {name} in [0, {below}); got {value}.")
 
 
-def learning_rate_at(optimizer, learning_rate, step):
+def hyperparameters(optimizer, **values):
+    """Check several: those whose names start with `eps` are finite, others below 1.
+
+    Raises:
+        TypeError: if one is not a number.
+        ValueError: if one lies outside its range, is NaN, or is not a scalar.
+    """
+    for name, value in values.items():
+        below = math.inf if name.startswith("eps") else 1
+        hyperparameter(optimizer, name, value, below=below)
+
+
+def learning_rate_at(optimizer, learning_rate, step, what="learning_rate"):
     """The learning rate of the update that follows `step` others."""
     if not callable(learning_rate):
         return learning_rate
     rate = learning_rate(step)
-    scalar(optimizer, "learning_rate from its schedule", rate)
+    scalar(optimizer, f"{what} from its schedule", rate)
     return rate
 
 

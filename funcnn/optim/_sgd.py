@@ -15,17 +15,12 @@ deep learning", 2013, for Nesterov's in this form.
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from funcnn.optim._memory import Moments
+from funcnn.optim._method import method
 from funcnn.optim._optimizer import Optimizer
-from funcnn.optim._rates import (
-    LearningRate,
-    check_learning_rate,
-    hyperparameter,
-    learning_rate_at,
-)
-from funcnn.optim._trees import float_leaves, leafwise, match, zeros
+from funcnn.optim._rates import LearningRate, hyperparameter
 
 
 class SgdState(NamedTuple):
@@ -36,7 +31,11 @@ class SgdState(NamedTuple):
 
 
 def sgd(
-    learning_rate: LearningRate, momentum: ArrayLike = 0.0, nesterov: bool = False
+    learning_rate: LearningRate,
+    momentum: ArrayLike = 0.0,
+    nesterov: bool = False,
+    *,
+    moments: Moments = None,
 ) -> Optimizer:
     r"""Step against the gradient, or against a running sum of gradients.
 
@@ -49,10 +48,12 @@ def sgd(
         momentum: $\beta$ in [0, 1). A Python 0.0 keeps no momentum in the state; an
             array, which may be traced, always does.
         nesterov: whether to look ahead.
+        moments: what to store the momentum as: a dtype, `Int8()`, or None for the
+            params' dtypes.
 
     Returns:
-        An `Optimizer` for any pytree of floating-point arrays. The momentum has the
-        params' dtypes, updates have the gradients'; arithmetic is in at least float32.
+        An `Optimizer` for any pytree of floating-point arrays. Updates have the
+        gradients' dtypes; arithmetic is in at least float32.
 
     Raises:
         TypeError: if a hyperparameter is no number or, in `init` and `update`, a leaf
@@ -60,47 +61,19 @@ def sgd(
         ValueError: if a hyperparameter lies outside its range, `nesterov` has no
             momentum, or gradients do not match the params in structure and shapes.
     """
-    check_learning_rate("sgd", learning_rate)
     hyperparameter("sgd", "momentum", momentum, below=1)
     plain = isinstance(momentum, int | float) and momentum == 0
     if nesterov and plain:
         raise ValueError(f"sgd needs a momentum for nesterov; got momentum {momentum}.")
-
-    def init(params):
-        params = float_leaves("sgd", "params", params)
-        return SgdState(
-            step=jnp.zeros((), jnp.int32),
-            momentum=None if plain else zeros(params),
+    if plain:
+        return method(
+            "sgd", SgdState, lambda g: (g,), learning_rate=learning_rate, slots=()
         )
 
-    def update(grads, state, params=None):
-        grads = float_leaves("sgd", "gradients", grads)
-        if params is not None:
-            match("sgd", "gradients", grads, params)
-        rate = learning_rate_at("sgd", learning_rate, state.step)
-        if plain:
-            updates = leafwise(lambda g, eta: -eta * g, (grads,), rate)
-            return updates, SgdState(state.step + 1, None)
-        match("sgd", "gradients", grads, state.momentum, "the momentum in its state")
-        b = leafwise(accumulate, (state.momentum, grads), momentum)
-        step = ahead if nesterov else along
-        updates = leafwise(step, (grads, b), rate, momentum)
-        return updates, SgdState(state.step + 1, b)
+    def rule(g, b, beta):
+        b = beta * b + g
+        return (g + beta * b if nesterov else b), b
 
-    return Optimizer(init, update)
-
-
-def accumulate(b, g, beta):
-    """The running sum of gradients."""
-    return beta * b + g
-
-
-def along(g, b, eta, beta):
-    """Classical momentum's update; `g` gives it its dtype."""
-    del g, beta
-    return -eta * b
-
-
-def ahead(g, b, eta, beta):
-    """Nesterov's update."""
-    return -eta * (g + beta * b)
+    return method(
+        "sgd", SgdState, rule, lambda t: (momentum,), learning_rate, moments=moments
+    )

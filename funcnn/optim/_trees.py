@@ -1,10 +1,16 @@
-"""What optimizers share about pytrees: checks, and leaf-by-leaf arithmetic."""
+"""What optimizers share about pytrees: checks, masks, and leaf-by-leaf arithmetic."""
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.tree_util import keystr, tree_flatten_with_path, tree_map_with_path
+from jax.tree_util import keystr, tree_flatten_with_path
 
 from funcnn._numerics import accumulator, promote
+
+# A pytree of bools like params or a prefix of it, a function of params that returns one,
+# or None for all leaves.
+Mask = Any
 
 
 def leafwise(f, trees, *scalars):
@@ -16,11 +22,30 @@ def leafwise(f, trees, *scalars):
 
     def leaf(*leaves):
         arrays = [jnp.asarray(a) for a in leaves]
-        dtype = accumulator(promote(*arrays))
-        cast = (jnp.asarray(a, dtype) for a in (*arrays, *scalars))
-        return f(*cast).astype(arrays[0].dtype)
+        dtype = widest(arrays)
+        cast = (a.astype(dtype) for a in arrays)
+        return f(*cast, *numbers(dtype)).astype(arrays[0].dtype)
 
+    numbers = caster(scalars)
     return jax.tree.map(leaf, *trees)
+
+
+def widest(arrays):
+    """The dtype to compute in: that of all arrays, at least float32."""
+    dtypes = {a.dtype for a in arrays}
+    return accumulator(dtypes.pop() if len(dtypes) == 1 else promote(*arrays))
+
+
+def caster(scalars):
+    """A function of a dtype that returns the scalars in it, each cast but once."""
+    cast: dict = {}
+
+    def at(dtype):
+        if dtype not in cast:
+            cast[dtype] = [jnp.asarray(s, dtype) for s in scalars]
+        return cast[dtype]
+
+    return at
 
 
 def float_leaves(optimizer, what, tree):
@@ -29,17 +54,25 @@ def float_leaves(optimizer, what, tree):
     Raises:
         TypeError: if a leaf is not of a floating-point dtype.
     """
-
-    def leaf(path, a):
-        dtype = a.dtype if hasattr(a, "dtype") else jnp.result_type(a)
+    leaves, treedef = flatten(tree)
+    for i, dtype in enumerate(map(dtype_of, leaves)):
         if not jnp.issubdtype(dtype, jnp.floating):
+            path = place(tree_flatten_with_path(tree)[0][i][0])
             raise TypeError(
                 f"{optimizer} needs {what} of a floating-point dtype; "
-                f"got {dtype} at {place(path)}."
+                f"got {dtype} at {path}."
             )
-        return jnp.asarray(a)
+    return treedef.unflatten([jnp.asarray(a) for a in leaves])
 
-    return tree_map_with_path(leaf, tree)
+
+def flatten(tree) -> tuple[list, Any]:
+    """Leaves and structure, as `jax.tree.flatten`."""
+    return jax.tree.flatten(tree)
+
+
+def dtype_of(a):
+    """The dtype of an array or a Python number."""
+    return a.dtype if hasattr(a, "dtype") else jnp.result_type(a)
 
 
 def match(optimizer, what, tree, like, model="params"):
@@ -49,6 +82,10 @@ def match(optimizer, what, tree, like, model="params"):
         ValueError: naming the optimizer and, where it can be told, the first leaf that
             differs and both shapes.
     """
+    (leaves, treedef), (others, needed_treedef) = map(flatten, (tree, like))
+    same = treedef == needed_treedef
+    if same and all(map(lambda a, b: jnp.shape(a) == jnp.shape(b), leaves, others)):
+        return
     got, needed = shapes(tree), shapes(like)
     for path in [*needed, *got]:
         if got.get(path) != needed.get(path):
@@ -56,12 +93,10 @@ def match(optimizer, what, tree, like, model="params"):
                 f"{optimizer} needs {what} with {described(needed, path)} at {path}, "
                 f"as in {model}; got {described(got, path)}."
             )
-    treedefs: list = [jax.tree.structure(t) for t in (tree, like)]
-    if treedefs[0] != treedefs[1]:
-        raise ValueError(
-            f"{optimizer} needs {what} of the structure of {model}, {treedefs[1]}; "
-            f"got {treedefs[0]}."
-        )
+    raise ValueError(
+        f"{optimizer} needs {what} of the structure of {model}, {needed_treedef}; "
+        f"got {treedef}."
+    )
 
 
 def described(shapes, path):
@@ -79,15 +114,41 @@ def place(path):
     return keystr(path) or "the root"
 
 
-def need_params(optimizer, params):
+def need_params(optimizer, params, why="its weights decay"):
     """Raise ValueError if `update` came without params."""
     if params is None:
         raise ValueError(
-            f"{optimizer} needs params, as its weights decay: "
-            "update(grads, state, params); got None."
+            f"{optimizer} needs params, as {why}: update(grads, state, params); got None."
         )
 
 
 def zeros(tree):
     """Zeros like `tree`, strongly typed so that the first update is like the next."""
     return jax.tree.map(lambda a: jnp.zeros_like(a, dtype=a.dtype), tree)
+
+
+def spread(name, what, labels, tree):
+    """One label for each leaf of `tree`, in a list.
+
+    Args:
+        name: of the optimizer, for errors.
+        what: the labels are called.
+        labels: a pytree of them, or of such for whole subtrees (a single one will do for
+            all), or a function of `tree` that returns one.
+        tree: the pytree to label.
+
+    Raises:
+        ValueError: if the labels' structure is no prefix of the tree's.
+    """
+    if callable(labels):
+        labels = labels(tree)
+    try:
+        spread_out = jax.tree.map(
+            lambda label, part: [label] * len(jax.tree.leaves(part)), labels, tree
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} needs {what} whose structure is that of params, or a prefix of it; "
+            f"got {jax.tree.structure(labels)} for {jax.tree.structure(tree)}."
+        ) from error
+    return jax.tree.leaves(spread_out)

@@ -1,0 +1,35 @@
+r"""Momentum as a transformation: $b \leftarrow g + \beta b$, Polyak's, as in `sgd`."""
+
+from jax.typing import ArrayLike
+
+from funcnn.optim._memory import Moments
+from funcnn.optim._method import method
+from funcnn.optim._optimizer import Optimizer
+from funcnn.optim._rates import hyperparameters
+from funcnn.optim._sgd import SgdState
+
+
+def trace(
+    decay: ArrayLike, nesterov: bool = False, *, moments: Moments = None
+) -> Optimizer:
+    r"""Replace gradients by their running sum $b \leftarrow g + \beta b$.
+
+    Args:
+        decay: $\beta$ in [0, 1).
+        nesterov: whether to return $g + \beta b$, one step ahead.
+        moments: what to store the sum as, as in `adam`.
+
+    Returns:
+        An `Optimizer` that keeps the gradients' dtypes, for use in a chain.
+
+    Raises:
+        TypeError: if `decay` is no number, or a leaf is not floating-point.
+        ValueError: if it lies outside its range, or gradients do not match the state.
+    """
+    hyperparameters("trace", decay=decay)
+
+    def rule(g, b, beta):
+        b = beta * b + g
+        return (g + beta * b if nesterov else b), b
+
+    return method("trace", SgdState, rule, lambda t: (decay,), moments=moments)
