@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from funcnn import train
 
 INK, FAINT, RED = "#22223b", "#8d8da3", "#b3261e"
-COLOURS = {"MLP": "#e08e0b", "CNN": "#2a6fbb"}
+COLOURS = {"MLP": "#e08e0b", "CNN": "#2a6fbb", "ViT": "#2e8b6f"}
 TITLE = {"x": 0.01, "ha": "left", "fontsize": 10.5, "fontweight": "bold"}
 STYLE = {
     "font.size": 9,
@@ -46,16 +46,16 @@ def draw(
     Args:
         path: where to; its folder is made if need be.
         histories: of each model, by its name.
-        filters: a first layer's weight, of shape (height, width, 1, features).
+        filters: the last model's first weight, of shape (height, width, 1, features).
         test: the digits held back.
-        logits: what the CNN made of them.
+        logits: what the last model made of them.
     """
     with rc_context(STYLE):
         figure = Figure(figsize=(11, 7), layout="constrained")
         top, bottom = figure.subfigures(2, 1, hspace=0.05)
         curves(top.subplots(1, 3), histories)
         left, right = bottom.subfigures(1, 2, width_ratios=[1, 2], wspace=0.04)
-        draw_filters(left, np.asarray(filters))
+        draw_filters(left, [*histories][-1], np.asarray(filters))
         draw_digits(right, test, np.asarray(jax.nn.softmax(logits)))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=130)
@@ -115,7 +115,7 @@ def smooth(values, share=0.025):
     return np.exp((sums[high] - sums[low]) / (high - low))
 
 
-def draw_filters(figure, filters, columns=8):
+def draw_filters(figure, name, filters, columns=8):
     """All filters as one mosaic, with gaps between them."""
     height, width, _, count = filters.shape
     rows, gap_y, gap_x = -(-count // columns), 2, 1
@@ -124,7 +124,7 @@ def draw_filters(figure, filters, columns=8):
     for i in range(count):
         y, x = i // columns * pitch_y, i % columns * pitch_x
         mosaic[y : y + height, x : x + width] = filters[:, :, 0, i]
-    figure.suptitle(f"The CNN's first {count} filters", **TITLE)
+    figure.suptitle(f"The {name}'s first {count} filters", **TITLE)
     ax = figure.subplots()
     limit = np.abs(filters).max()
     image = ax.imshow(mosaic, cmap="BrBG", vmin=-limit, vmax=limit)
