@@ -1,88 +1,41 @@
-"""Byte-pair encoding (Sennrich et al., 2015, arXiv:1508.07909), of characters.
+"""Byte-pair encoding of a text (Sennrich et al., 2015, arXiv:1508.07909), by `tokenizers`.
 
-Tokens are characters at first; then the two neighbours that are most often side by side
-become one token, again and again, but never across the borders of words.
+As in GPT-2, texts are cut into words first, and pairs are merged within them.
 """
 
-from typing import NamedTuple
-
 import numpy as np
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 
-class Codec(NamedTuple):
-    """The text of each token, and the pairs that were merged, in order."""
-
-    pieces: list[str]
-    merges: list[tuple[int, int]]
-
-
-def learn(text: str, characters: list[str], size: int) -> Codec:
-    """Return a vocabulary of at most `size` tokens, made for a text.
+def learn(text: str, characters: list[str], size: int) -> Tokenizer:
+    """Return an encoding of at most `size` tokens, made for a text.
 
     Args:
         text: what pairs are counted in.
-        characters: those that texts may hold; each is a token, whatever the size.
+        characters: those that texts may hold; each is a token, or several if it is not of
+            ASCII, whatever the size.
         size: how many tokens there are to be; fewer if no pair comes twice.
     """
-    codec = Codec(list(characters), [])
-    ids = encode(codec, text)
-    while len(codec.pieces) < size:
-        n = len(codec.pieces)
-        counts = np.bincount(ids[:-1] * n + ids[1:], minlength=n * n).reshape(n, n)
-        counts *= may_join(codec.pieces)
-        first, second = divmod(int(counts.argmax()), n)
-        if counts[first, second] < 2:
-            break
-        codec.merges.append((first, second))
-        codec.pieces.append(codec.pieces[first] + codec.pieces[second])
-        ids = merge(ids, first, second, n)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = {c for word, _ in words.pre_tokenize_str("".join(characters)) for c in word}
+    codec = Tokenizer(models.BPE())
+    codec.pre_tokenizer = words
+    codec.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        min_frequency=2,
+        initial_alphabet=sorted(alphabet),
+        show_progress=False,
+    )
+    codec.train_from_iterator([text], trainer)
     return codec
 
 
-def may_join(pieces):
-    """Which tokens may be followed by which in one token; a form feed stays alone.
-
-    Blanks by blanks; letters and digits by such, after one space at most; and any other
-    character by itself, as in a line of dashes.
-    """
-    blank = np.array([p.isspace() and p != "\f" for p in pieces])
-    letters = np.array([p.replace("_", "a").isalnum() for p in pieces])
-    word = np.array([p.lstrip(" ").replace("_", "a").isalnum() for p in pieces])
-    space = np.array([p == " " for p in pieces])
-    mark = np.array([0 if p[0].isspace() else ord(p[0]) for p in pieces])
-    return (
-        blank[:, None] & blank
-        | (space | word)[:, None] & letters
-        | (mark[:, None] == mark) & (mark > 0)
-    )
+def encode(codec: Tokenizer, text: str) -> np.ndarray:
+    """The tokens of a text."""
+    return np.array(codec.encode(text).ids, np.int32)
 
 
-def merge(ids, first, second, new):
-    """Make one token of each pair; where pairs overlap, of the first, third and so on."""
-    at = np.flatnonzero((ids[:-1] == first) & (ids[1:] == second))
-    if first == second:
-        i = np.arange(len(at))
-        runs = np.maximum.accumulate(np.where(np.diff(at, prepend=-2) > 1, i, 0))
-        at = at[(i - runs) % 2 == 0]
-    ids = ids.copy()
-    ids[at] = new
-    return np.delete(ids, at + 1)
-
-
-def encode(codec: Codec, text: str) -> np.ndarray:
-    """The tokens of a text.
-
-    Raises:
-        KeyError: if it has characters that the vocabulary has not.
-    """
-    start = len(codec.pieces) - len(codec.merges)
-    index = {piece: i for i, piece in enumerate(codec.pieces[:start])}
-    ids = np.array([index[c] for c in text], np.int64)
-    for new, (first, second) in enumerate(codec.merges, start):
-        ids = merge(ids, first, second, new)
-    return ids
-
-
-def decode(codec: Codec, ids: np.ndarray) -> str:
+def decode(codec: Tokenizer, ids: np.ndarray) -> str:
     """The text of tokens."""
-    return "".join(codec.pieces[i] for i in np.asarray(ids).tolist())
+    return codec.decode(np.asarray(ids).tolist(), skip_special_tokens=False)

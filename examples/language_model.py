@@ -17,6 +17,7 @@ import language_picture
 import ngram
 import numpy as np
 import topics
+from tokenizers import Tokenizer
 
 from funcnn import generation, layers, losses, ops, optim, train
 
@@ -50,7 +51,7 @@ def excerpts(ids: np.ndarray, seed: int):
     reach = np.arange(LENGTH + 1)
     while True:
         starts = rng.integers(0, len(ids) - LENGTH, BATCH)
-        yield ids[starts[:, None] + reach].astype(np.int32)
+        yield ids[starts[:, None] + reach]
 
 
 def windows(ids: np.ndarray):
@@ -64,7 +65,7 @@ def windows(ids: np.ndarray):
     at = np.arange(rows)[:, None] * half + np.arange(LENGTH + 1)
     counts = at[:, 1:] < len(ids)
     counts[1:, :half] = False
-    return ids[at.clip(max=len(ids) - 1)].astype(np.int32), counts
+    return ids[at.clip(max=len(ids) - 1)], counts
 
 
 def evaluator(layer: layers.Layer, ids: np.ndarray, characters: int):
@@ -81,9 +82,9 @@ def evaluator(layer: layers.Layer, ids: np.ndarray, characters: int):
     return lambda params: {"bits": scale * mean(params)["nats"]}
 
 
-def fit(text: topics.Text, codec: bpe.Codec, *, steps: int, seed: int):
+def fit(text: topics.Text, codec: Tokenizer, *, steps: int, seed: int):
     """Return the params after the last step, the history, and the seconds of training."""
-    layer, adam = model(len(codec.pieces)), optimizer(steps)
+    layer, adam = model(codec.get_vocab_size()), optimizer(steps)
     spent = []
 
     def loss(params, batch, key):
@@ -123,10 +124,10 @@ def baseline(text: topics.Text) -> tuple[int, float]:
     return order, ngram.bits(ngram.fit(learn, order), test, len(index))
 
 
-def write(params, codec: bpe.Codec, seed: int) -> tuple[str, float]:
+def write(params, codec: Tokenizer, seed: int) -> tuple[str, float]:
     """A text that goes on from the prompt, and how many tokens were written a second."""
-    prompt = bpe.encode(codec, PROMPT).astype(np.int32)[None]
-    layer = model(len(codec.pieces))
+    prompt = bpe.encode(codec, PROMPT)[None]
+    layer = model(codec.get_vocab_size())
     options = {"steps": WRITE, "temperature": 0.7, "top_p": 0.9}
     generate = jax.jit(partial(generation.generate, layer, **options))
     compiled = generate.lower(params, prompt, jax.random.key(seed)).compile()
@@ -177,7 +178,7 @@ def main():
         print("\n".join(line[i : i + 78] for i in range(0, len(line) or 1, 78)))
 
     shown = bpe.encode(codec, text.test)[:40]
-    pieces = [codec.pieces[i] for i in shown]
+    pieces = [bpe.decode(codec, [i]) for i in shown]
     maps = np.asarray(attention(params, shown)[0])
     language_picture.draw(args.out, history, (order, bar), maps, pieces)
     print(f"\nPicture: {args.out}")
