@@ -4,7 +4,8 @@ Queries are `(B, K, G, T, D)`, G of them for each of the K heads of keys; keys a
 are `(B, K, S, D)`; masks and biases have five axes, `(B, K, G, T, S)`, any of which may
 be 1.
 The scores of a block of queries and a block of keys exist at once, and no more; blocks of
-which causality or a window hides everything are passed over.
+which causality or a window hides everything are passed over. Short sequences of which
+something is hidden are cut into strips of queries, each with the keys that it sees.
 """
 
 import math
@@ -17,6 +18,8 @@ from funcnn._numerics import known, unbroadcast, vary, varying
 
 BLOCK = 2**22  # scores at once: few large products rather than many small ones
 SHORTEST = 32  # queries or keys in a block
+STRIPS = 4  # at most, of queries
+NARROWEST = 64  # queries in a strip
 
 
 class Plan(NamedTuple):
@@ -70,7 +73,13 @@ def plan(q, k, scale, window, softcap) -> Plan:
         most = BLOCK // math.prod(q.shape[:3])
         rows = min(rows, max(math.isqrt(most), SHORTEST))
         columns = min(columns, max(most // rows, SHORTEST))
+        rows, columns = even(queries, rows), even(keys, columns)
     return Plan(rows, columns, queries, keys, scale, window, softcap)
+
+
+def even(length, most):
+    """The size of as few equal blocks as there can be, which pads the least."""
+    return -(-length // -(-length // most)) if length else most
 
 
 def forward(p: Plan, arrays):
@@ -78,7 +87,14 @@ def forward(p: Plan, arrays):
 
     They are the largest score, and the sum of all `exp(score - largest)`.
     """
-    q, k, v, mask, bias = arrays = padded(p, *arrays)
+    parts = [in_blocks(part.plan, part.cut(*arrays)) for part in strips(p, arrays)]
+    return tuple(jnp.concatenate(a, 3) if a[1:] else a[0] for a in zip(*parts, strict=True))
+
+
+def in_blocks(p: Plan, arrays):
+    """`forward` of one strip."""
+    q, *rest = arrays
+    q, k, v, mask, bias = arrays = padded(p, p.scale * q, *rest)
 
     def row_block(i):
         queries = cut(q, 3, i, p.rows)
@@ -112,6 +128,86 @@ def forward(p: Plan, arrays):
     return tuple(a[:, :, :, : p.queries] for a in found)
 
 
+class Strip(NamedTuple):
+    """Some queries, and the keys that they see: an attention of its own.
+
+    Attributes:
+        plan: its blocks and its window, told from its own first query and key.
+        queries: where it begins and ends.
+        keys: likewise.
+    """
+
+    plan: Plan
+    queries: tuple[int, int]
+    keys: tuple[int, int]
+
+    def cut(self, q, k, v, mask, bias):
+        """All arrays, as `forward` takes them."""
+        return (
+            self.of_queries(q),
+            *(part(a, {2: self.keys}) for a in (k, v)),
+            *(part(a, {3: self.queries, 4: self.keys}) for a in (mask, bias)),
+        )
+
+    def of_queries(self, a):
+        """What there is a row of for each query."""
+        return part(a, {3: self.queries})
+
+    def widened(self, found, arrays):
+        """Cotangents of keys, values and bias, as long as the arrays, filled with zeros."""
+        places = {2: self.keys}, {2: self.keys}, {3: self.queries, 4: self.keys}
+        likes = arrays[1], arrays[2], arrays[4]
+        return [
+            a if a is None else jnp.pad(a, around(at, like.shape))
+            for a, at, like in zip(found, places, likes, strict=True)
+        ]
+
+
+def part(a, at):
+    """`a` from the first to the last of each pair; axes of 1 stand for any length."""
+    for axis, (first, end) in at.items():
+        if a is not None and a.shape[axis] > 1:
+            a = jax.lax.slice_in_dim(a, first, end, axis=axis)
+    return a
+
+
+def around(at, shape):
+    """What lacks before and after a part of an array of some shape."""
+    pairs = [at.get(axis, (0, n)) if n > 1 else (0, n) for axis, n in enumerate(shape)]
+    return [(first, n - end) for (first, end), n in zip(pairs, shape, strict=True)]
+
+
+def strips(p: Plan, arrays) -> list[Strip]:
+    """All queries as one strip, or, if few keys are hidden at a time, some.
+
+    Where a strip begins and ends is known when it is compiled, so that what it does not
+    see is left out of it, and costs nothing. It is for lengths that leave few strips: each
+    has a program of its own.
+    """
+    everything = Strip(p, (0, p.queries), (0, p.keys))
+    if p.window == (None, None) or not known((*arrays[0].shape, p.keys)):
+        return [everything]
+    size = max(NARROWEST, -(-p.queries // STRIPS))
+    scores = math.prod(arrays[0].shape[:4]) * p.keys
+    if not 0 < scores <= STRIPS * BLOCK or size >= p.queries:
+        return [everything]
+    before, after = p.window
+    found = []
+    for first in range(0, p.queries, size):
+        last = min(first + size, p.queries) - 1
+        end = p.keys if after is None else min(last + after + 1, p.keys)
+        begin = 0 if before is None else min(max(first - before, 0), end - 1)
+        shift = first - begin
+        own = (
+            None if before is None or last - before <= begin else before - shift,
+            None if after is None or first + after >= end - 1 else after + shift,
+        )
+        rows, columns = last + 1 - first, end - begin
+        plan = Plan(rows, columns, rows, columns, p.scale, own, p.softcap)
+        found.append(Strip(plan, (first, last + 1), (begin, end)))
+    return found
+
+
 def merged(a, b):
     """What two sets of keys give together."""
     top = jnp.maximum(a[0], b[0])
@@ -121,31 +217,43 @@ def merged(a, b):
 
 def backward(p: Plan, arrays, out, top, total, dout):
     """The cotangents of queries, keys, values and bias (or None)."""
+    dout = dout / total  # so that scores need not be divided
+    rows = top, dout, (dout * out).sum(-1, keepdims=True)
+    dqs, found = [], []
+    for part in strips(p, arrays):
+        mine = [part.of_queries(a) for a in rows]
+        dq, *others = backward_in_blocks(part.plan, part.cut(*arrays), mine)
+        dqs.append(dq)
+        found.append(part.widened(others, arrays))
+    sums = jax.tree.map(lambda a, *more: sum(more, a), *found)
+    return jnp.concatenate(dqs, 3) if dqs[1:] else dqs[0], *sums
+
+
+def backward_in_blocks(p: Plan, arrays, rows):
+    """`backward` of one strip, given what there is a row of for each of its queries."""
     q, k, v, mask, bias = arrays
+    top, dout, pull = rows
     shapes = [() if a is None else a.shape for a in (k, v, bias)]
     slack = p.rows * p.blocks[0] - p.queries
-    pull = (dout * out).sum(-1, keepdims=True)
-    dout, top, total, pull = (pad(a, {3: slack}) for a in (dout, top, total, pull))
-    total = jnp.maximum(total, 0.5)  # in the rows that were added, too
-    q, k, v, mask, bias = padded(p, q, k, v, mask, bias)
+    dout, pull = (pad(a, {3: slack}) for a in (dout, pull))
+    top = pad(top, {3: slack}, jnp.inf)  # rows that were added have no weights
+    q, k, v, mask, bias = padded(p, p.scale * q, k, v, mask, bias)
     arrays = q, k, v, mask, bias, dout
 
     def row_block(state, i):
-        queries, g, peak, count, pulled = (
-            cut(a, 3, i, p.rows) for a in (q, dout, top, total, pull)
-        )
+        queries, g, peak, pulled = (cut(a, 3, i, p.rows) for a in (q, dout, top, pull))
 
         def add(j, state):
             dq, dk, dv, dbias = state
             s, slope = scores(p, queries, k, mask, bias, i, j)
-            probs = jnp.exp(s - peak) / count
-            dv = added(dv, {2: j}, over_queries(probs, g))
-            dprobs = products(g, cut(v, 2, j, p.columns))
-            ds = probs * (dprobs - pulled)
+            e = jnp.exp(s - peak)
+            dv = added(dv, {2: j}, over_queries(e, g))
+            de = products(g, cut(v, 2, j, p.columns))
+            ds = e * (de - pulled)
             if dbias is not None:
                 at = {axis: n for axis, n in ((3, i), (4, j)) if dbias.shape[axis] > 1}
                 dbias = added(dbias, at, unbroadcast(ds, part_of(dbias, ds)))
-            ds = p.scale * (ds if slope is None else ds * slope)
+            ds = ds if slope is None else ds * slope
             dq = dq + over_keys(ds, cut(k, 2, j, p.columns))
             dk = added(dk, {2: j}, over_queries(ds, queries))
             return dq, dk, dv, dbias
@@ -161,18 +269,18 @@ def backward(p: Plan, arrays, out, top, total, dout):
             row_block, differing(state, arrays), jnp.arange(p.blocks[0])
         )
         dq = in_a_row(dq)
-    return dq[:, :, :, : p.queries], *(
+    return p.scale * dq[:, :, :, : p.queries], *(
         None if a is None else a[tuple(map(slice, shape))]
         for a, shape in zip(state, shapes, strict=True)
     )
 
 
 def scores(p: Plan, queries, k, mask, bias, i, j):
-    """The scores of a block of queries and one of keys, -inf where a key is not seen.
+    """The scores of a block of queries, scaled, and one of keys; -inf where not seen.
 
     And the derivative of the soft bound, or None.
     """
-    s = p.scale * products(queries, cut(k, 2, j, p.columns))
+    s = products(queries, cut(k, 2, j, p.columns))
     slope = None
     if p.softcap is not None:
         bent = jnp.tanh(s / p.softcap)
@@ -239,12 +347,14 @@ def padded(p: Plan, q, k, v, mask, bias):
     )
 
 
-def pad(a, more):
-    """`a` with zeros at the end of some axes; axes of 1 stand for any length."""
+def pad(a, more, value=0):
+    """`a` with a number at the end of some axes; axes of 1 stand for any length."""
     if a is None or not any(more.values()):
         return a
     wide = {axis: n for axis, n in more.items() if a.shape[axis] != 1}
-    return jnp.pad(a, [(0, wide.get(axis, 0)) for axis in range(a.ndim)])
+    return jnp.pad(
+        a, [(0, wide.get(axis, 0)) for axis in range(a.ndim)], constant_values=value
+    )
 
 
 def cut(a, axis, i, size):

@@ -104,6 +104,49 @@ def test_a_query_that_sees_nothing_gives_zeros(scores, blocks_of):
     np.testing.assert_array_equal(y, ops.attention(q, k, v, bias=minus))
 
 
+def test_all_claims_hold_in_strips(monkeypatch):
+    monkeypatch.setattr(_attention, "NARROWEST", 1)
+    report = verify.check_ops(["attention"])
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("lengths", [(13, 29), (30, 9)], ids=str)
+def test_strips_are_the_same_attention(lengths, monkeypatch):
+    monkeypatch.setattr(_attention, "NARROWEST", 2)
+    t, s = lengths
+    mask = jnp.asarray(RNG(1).random((2, 1, t, s)) < 0.8)
+    arrays = normals((2, t, 4, 3), (2, s, 2, 3), (2, s, 2, 3), (4, 1, s))
+    options = [*MODES.values(), {"window": (3, 0)}, {"window": (0, 3)}, {"window": 0}]
+
+    def all_of(op):
+        return lambda *a: jnp.stack([op(*a[:3], mask, a[3], **o) for o in options])
+
+    agree(all_of(ops.attention), all_of(attention_reference), arrays, 1e-10)
+
+
+def test_strips_leave_out_what_they_do_not_see():
+    q = jnp.zeros((1, 1, 1, 256, 8))
+    arrays = q, q[:, :, 0], q[:, :, 0], None, None
+
+    def keys(*window):
+        p = _attention.plan(*arrays[:2], 1.0, window, None)
+        return [(s.keys, s.plan.window) for s in _attention.strips(p, arrays)]
+
+    assert keys(None, None) == [((0, 256), (None, None))]
+    assert keys(None, 0) == [((0, n), (None, n - 64)) for n in (64, 128, 192, 256)]
+    assert keys(10, 0)[1] == ((54, 128), (0, 10))
+    assert keys(300, 0) == keys(None, 0)
+
+
+def test_rows_that_pad_a_block_add_nothing(blocks_of):
+    """However large a bias that all rows share."""
+    blocks_of(4 * 11, 4)
+    q, k, v = normals((1, 13, 1, 3), (1, 11, 1, 3), (1, 11, 1, 3))
+    bias = jnp.full((1, 11), 1e4)
+    found = jax.vjp(lambda *a: ops.attention(*a[:3], bias=a[3]), q, k, v, bias)[1](q)
+    assert all(np.isfinite(a).all() for a in found)
+
+
 def test_blocks_that_nothing_sees_are_passed_over():
     q = jnp.zeros((1, 1, 1, 4096, 8))
     p = _attention.plan(q, q[:, :, 0], 1.0, (100, 0), None)

@@ -36,6 +36,11 @@ multiplied by $1 - \tanh^2$.
 scores would lose the digits by which they differ. The scores are computed again, block by
 block, so that memory grows with $T + S$ and not with $T S$.
 
+**Speed.** In the backward pass $\bar y / z$ stands for $\bar y$, $e^{a - m}$ for $p$ and
+$c\,q$ for $q$, so that no array of scores is divided or scaled. Short sequences of which
+causality or a window hides something are cut into strips of queries, each with no more
+keys than it sees: with four, a causal mask leaves 5/8 of the work.
+
 **Hard points.** A query that sees no key, or whose scores are all $-\infty$, gives zeros
 and has zero cotangents.
 """
