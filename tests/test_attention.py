@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from funcnn import _attention, ops, verify
+from funcnn._attention import _plan
 from funcnn.ops._attention import attention_reference
 
 RNG = np.random.default_rng
@@ -26,8 +27,8 @@ def blocks_of(monkeypatch):
     """Ask for blocks of some scores, however few there are."""
 
     def ask(scores, shortest):
-        monkeypatch.setattr(_attention, "BLOCK", scores)
-        monkeypatch.setattr(_attention, "SHORTEST", shortest)
+        monkeypatch.setattr(_plan, "BLOCK", scores)
+        monkeypatch.setattr(_plan, "SHORTEST", shortest)
 
     return ask
 
@@ -105,14 +106,14 @@ def test_a_query_that_sees_nothing_gives_zeros(scores, blocks_of):
 
 
 def test_all_claims_hold_in_strips(monkeypatch):
-    monkeypatch.setattr(_attention, "NARROWEST", 1)
+    monkeypatch.setattr(_plan, "NARROWEST", 1)
     report = verify.check_ops(["attention"])
     assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("lengths", [(13, 29), (30, 9)], ids=str)
 def test_strips_are_the_same_attention(lengths, monkeypatch):
-    monkeypatch.setattr(_attention, "NARROWEST", 2)
+    monkeypatch.setattr(_plan, "NARROWEST", 2)
     t, s = lengths
     mask = jnp.asarray(RNG(1).random((2, 1, t, s)) < 0.8)
     arrays = normals((2, t, 4, 3), (2, s, 2, 3), (2, s, 2, 3), (4, 1, s))
@@ -130,7 +131,7 @@ def test_strips_leave_out_what_they_do_not_see():
 
     def keys(*window):
         p = _attention.plan(*arrays[:2], 1.0, window, None)
-        return [(s.keys, s.plan.window) for s in _attention.strips(p, arrays)]
+        return [(s.keys, s.plan.window) for s in _plan.strips(p, arrays)]
 
     assert keys(None, None) == [((0, 256), (None, None))]
     assert keys(None, 0) == [((0, n), (None, n - 64)) for n in (64, 128, 192, 256)]
@@ -182,10 +183,10 @@ def test_plans_keep_to_their_size():
         p = _attention.plan(q, k, 1.0, (None, None), None)
         assert p.rows <= t
         assert p.columns <= s
-        if b * h * t * s <= _attention.BLOCK:
+        if b * h * t * s <= _plan.BLOCK:
             assert p.blocks == (1, 1)
         else:
-            assert b * h * p.rows * p.columns <= 1.1 * _attention.BLOCK
+            assert b * h * p.rows * p.columns <= 1.1 * _plan.BLOCK
 
 
 @pytest.mark.parametrize("causal", [False, True])
