@@ -172,7 +172,7 @@ def draw_families(best):
     ):
         for name in makers:
             ax.plot(best[name, "logistic"], label=name, linewidth=1.4)
-        ax.set(title=family, yscale="log", xlabel="step", ylim=(1e-3, 1))
+        ax.set(title=family, yscale="log", xlabel="step", ylim=(2e-2, 1))
         ax.legend(fontsize=8, frameon=False)
     figure.suptitle(
         "Logistic regression on the breast cancer data: loss, each at its best rate"

@@ -156,6 +156,11 @@ PAIRS = {
         optim.lion(rate, 0.8, 0.9, 0.1, mask=matrices),
         optax.lion(rate, 0.8, 0.9, weight_decay=0.1, mask=matrices),
     ),
+    "lion, a short memory": (optim.lion(rate, 0.9, 0.3), optax.lion(rate, 0.9, 0.3)),
+    "lion, arrays": (
+        optim.lion(rate, jnp.asarray(0.9), jnp.asarray(0.99)),
+        optax.lion(rate),
+    ),
     "lamb": (optim.lamb(rate), optax.lamb(rate)),
     "lamb, all": (
         optim.lamb(rate, 0.8, 0.99, 1e-3, 0.1),

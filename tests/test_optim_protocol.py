@@ -177,17 +177,6 @@ def test_any_tree(name, params):
     optimizer.update(params, state, params)
 
 
-def test_equinox_and_flax_params():
-    equinox, nnx = pytest.importorskip("equinox"), pytest.importorskip("flax.nnx")
-    module = equinox.nn.MLP(2, 1, 3, 1, key=KEY)
-    state = nnx.state(nnx.Linear(2, 3, rngs=nnx.Rngs(0)))
-    for params in (equinox.filter(module, equinox.is_inexact_array), state):
-        optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(0.1))
-        updates, _ = jax.jit(optimizer.update)(params, optimizer.init(params), params)
-        new = optim.apply_updates(params, updates)
-        assert jax.tree.structure(new) == jax.tree.structure(params)
-
-
 WEIGHTED = ["adamw", "adafactor", "lamb", "lars", "lion", "muon", "sophia", "lookahead"]
 
 

@@ -85,7 +85,8 @@ def adafactor(
     def start(w):
         dtype, axes = accumulator(w.dtype), factored(w.shape, least_size)
         if axes is None:
-            return jnp.zeros(w.shape, dtype), jnp.zeros((0,), dtype)
+            nothing = jnp.zeros((1,), dtype)  # as some checkpoints refuse arrays of size 0
+            return jnp.zeros(w.shape, dtype), nothing
         return tuple(jnp.zeros(np.delete(w.shape, a), dtype) for a in axes)
 
     def rule(g, w, row, column, beta, a, clip, eps):

@@ -62,8 +62,8 @@ def adagrad(
     def start(w):
         return (jnp.full_like(w, initial, dtype=w.dtype),)
 
-    def rule(g, total, eps):
-        total = total + g * g
+    def rule(g, total, eps, keep):
+        (total,) = keep(total + g * g)
         moved = total > 0
         return jnp.where(
             moved, g * jax.lax.rsqrt(jnp.where(moved, total, 1) + eps), 0
@@ -77,4 +77,5 @@ def adagrad(
         learning_rate,
         start=start,
         moments=moments,
+        keeps=True,
     )

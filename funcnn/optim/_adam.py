@@ -64,7 +64,8 @@ def adam(
         b2: decay of the second moment, in [0, 1).
         eps: at least 0; with 0, a gradient that was always 0 gives NaN.
         moments: what to store the moments as: a dtype, `Int8()`, or None for the
-            params' dtypes.
+            params' dtypes. Where the storing rounds by chance (bfloat16, `Int8`), steps
+            are made of the moments as stored.
 
     Returns:
         An `Optimizer` for any pytree of floating-point arrays. Updates have the
@@ -141,13 +142,14 @@ def build(name, learning_rate, b1, b2, eps, **more):
     def scalars(t):
         return *means(b1, b2), *debias(t, b1, b2), eps
 
-    return method(name, AdamState, adam_rule, scalars, learning_rate, **more)
+    return method(name, AdamState, adam_rule, scalars, learning_rate, keeps=True, **more)
 
 
-def adam_rule(g, mu, nu, b1, a1, b2, a2, c1, c2, eps):
+def adam_rule(g, mu, nu, b1, a1, b2, a2, c1, c2, eps, *, keep):
     """The direction of one leaf, and its moments."""
     mu = b1 * mu + a1 * g
     nu = b2 * nu + a2 * (g * g)
+    mu, nu = keep(mu, nu)
     return c1 * mu / (jnp.sqrt(c2 * nu) + eps), mu, nu
 
 

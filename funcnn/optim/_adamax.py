@@ -58,12 +58,15 @@ def adamax(
     """
     hyperparameters("adamax", b1=b1, b2=b2, eps=eps)
 
-    def rule(g, mu, largest, b1, a1, b2, c1, eps):
+    def rule(g, mu, largest, b1, a1, b2, c1, eps, keep):
         mu = b1 * mu + a1 * g
         largest = jnp.maximum(b2 * largest, jnp.abs(g) + eps)
+        mu, largest = keep(mu, largest)
         return c1 * mu / largest, mu, largest
 
     def scalars(t):
         return b1, 1 - b1, b2, *debias(t, b1), eps
 
-    return method("adamax", AdamaxState, rule, scalars, learning_rate, moments=moments)
+    return method(
+        "adamax", AdamaxState, rule, scalars, learning_rate, moments=moments, keeps=True
+    )

@@ -60,13 +60,16 @@ def amsgrad(
     """
     hyperparameters("amsgrad", b1=b1, b2=b2, eps=eps)
 
-    def rule(g, mu, nu, largest, b1, a1, b2, a2, c1, c2, eps):
+    def rule(g, mu, nu, largest, b1, a1, b2, a2, c1, c2, eps, keep):
         mu = b1 * mu + a1 * g
         nu = b2 * nu + a2 * (g * g)
         largest = jnp.maximum(largest, c2 * nu)
+        mu, nu, largest = keep(mu, nu, largest)
         return c1 * mu / (jnp.sqrt(largest) + eps), mu, nu, largest
 
     def scalars(t):
         return *means(b1, b2), *debias(t, b1, b2), eps
 
-    return method("amsgrad", AmsgradState, rule, scalars, learning_rate, moments=moments)
+    return method(
+        "amsgrad", AmsgradState, rule, scalars, learning_rate, moments=moments, keeps=True
+    )

@@ -53,14 +53,21 @@ def lamb(
     hyperparameters("lamb", b1=b1, b2=b2, eps=eps)
     hyperparameter("lamb", "weight_decay", weight_decay, below=math.inf)
 
-    def rule(g, w, mu, nu, *scalars):
+    def rule(g, w, mu, nu, *scalars, keep):
         *own, decay = scalars
-        u, mu, nu = adam_rule(g, mu, nu, *own)
+        u, mu, nu = adam_rule(g, mu, nu, *own, keep=keep)
         return trusted(u + decay * w, w, 1, 0), mu, nu
 
     def scalars(t):
         return *means(b1, b2), *debias(t, b1, b2), eps, weight_decay
 
     return method(
-        "lamb", AdamState, rule, scalars, learning_rate, weights=WHY, moments=moments
+        "lamb",
+        AdamState,
+        rule,
+        scalars,
+        learning_rate,
+        weights=WHY,
+        moments=moments,
+        keeps=True,
     )

@@ -77,10 +77,18 @@ def build(name, learning_rate, b1, b2, **more):
     """Lion or its direction; errors speak of `name`."""
     hyperparameters(name, b1=b1, b2=b2)
 
-    def rule(g, mu, b1, a1, b2, a2):
-        return jnp.sign(b1 * mu + a1 * g), b2 * mu + a2 * g
+    # The direction of the new mean, so that nothing needs the old one when it is written.
+    ahead = isinstance(b1, int | float) and isinstance(b2, int | float)
+    ahead = ahead and b2 >= max(b1, 0.5)  # else digits could be lost
+
+    def rule(g, mu, b1, a1, b2, a2, keep):
+        before = mu
+        (mu,) = keep(b2 * mu + a2 * g)
+        return jnp.sign(b1 * (mu if ahead else before) + a1 * g), mu
 
     def scalars(t):
+        if ahead:  # as b1 / b2 of the new mean has b1 of the old one in it
+            return b1 / b2, 1 - b1 - b1 / b2 * (1 - b2), b2, 1 - b2
         return b1, 1 - b1, b2, 1 - b2
 
-    return method(name, LionState, rule, scalars, learning_rate, **more)
+    return method(name, LionState, rule, scalars, learning_rate, keeps=True, **more)

@@ -71,6 +71,11 @@ def check_moments(name, moments):
         )
 
 
+def rounded_by_chance(moments):
+    """Whether what is stored is right in the mean, and no smaller than its like."""
+    return isinstance(moments, Int8) or jnp.dtype(moments) == jnp.bfloat16
+
+
 def store(x, moments, dtype, step, salt):
     """An array as it is kept in a state: in `dtype` if there is no choice of `moments`."""
     if moments is None:

@@ -1,10 +1,11 @@
 """What methods have in common: the rule for one leaf makes an optimizer."""
 
+import functools
 import math
 
 import jax.numpy as jnp
 
-from funcnn.optim._memory import Int8, check_moments, load, store
+from funcnn.optim._memory import Int8, check_moments, load, rounded_by_chance, store
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import check_learning_rate, hyperparameter, learning_rate_at
 from funcnn.optim._trees import (
@@ -35,6 +36,7 @@ def method(
     mask=None,
     moments=None,
     rated=False,
+    keeps=False,
 ):
     """Make an optimizer of a rule for one leaf.
 
@@ -53,6 +55,10 @@ def method(
         mask: which leaves decay, as in `spread`; None for all.
         moments: what slots are stored as; see `check_moments`.
         rated: the rule takes the learning rate, last, and its direction holds it.
+        keeps: the rule makes its direction of the new slots, after it passed them through
+            `keep(*slots)`, which it takes by name: what is rounded by chance comes back
+            as it is stored. A step then reads the new state alone, and XLA needs no copy
+            of the old one; rounding is without bias, and later steps see it anyway.
     """
     names = state._fields[1:] if slots is None else slots
     if learning_rate is not UNSCALED:
@@ -61,6 +67,7 @@ def method(
         hyperparameter(name, "weight_decay", weight_decay, below=math.inf)
     check_moments(name, moments)
     reason = weights or (None if weight_decay is None else "its weights decay")
+    by_chance = keeps and moments is not None and rounded_by_chance(moments)
     comparable = start is None and not isinstance(moments, Int8)
 
     def pack(step, tree, rows):
@@ -117,16 +124,34 @@ def method(
             w = arrays.pop(1) if reason else None
             given = (w,) if weights else ()
             last = (eta,) if rated else ()
-            direction, *new = rule(arrays[0], *given, *arrays[1:], *own, *last)
+            row = functools.partial(kept, i, dtypes=[a.dtype for a in old], step=step)
+            more = {}
+            if keeps:
+                more["keep"] = Keeper(row, g.shape, dtype, by_chance)
+            direction, *new = rule(arrays[0], *given, *arrays[1:], *own, *last, **more)
+            rows.append(more["keep"].row if by_chance else row(new))
             if decayed[i]:
                 direction = direction + decay * w
             if learning_rate is not UNSCALED:
                 direction = -direction if rated else -eta * direction
             updates.append(direction.astype(g.dtype))
-            rows.append(kept(i, new, [a.dtype for a in old], step))
         return tree.unflatten(updates), pack(step, tree, rows)
 
     return Optimizer(init, update)
+
+
+class Keeper:
+    """What a rule passes its new slots through: it stores them, if that is by chance."""
+
+    def __init__(self, store, shape, dtype, by_chance):
+        self.store, self.shape, self.dtype = store, shape, dtype
+        self.by_chance = by_chance
+
+    def __call__(self, *new):
+        if not self.by_chance:
+            return new
+        self.row = self.store(new)
+        return [load(a, self.shape).astype(self.dtype) for a in self.row]
 
 
 def called(slot):

@@ -49,13 +49,16 @@ def nadam(
     """
     hyperparameters("nadam", b1=b1, b2=b2, eps=eps)
 
-    def rule(g, mu, nu, b1, a1, b2, a2, ahead, now, c2, eps):
+    def rule(g, mu, nu, b1, a1, b2, a2, ahead, now, c2, eps, keep):
         mu = b1 * mu + a1 * g
         nu = b2 * nu + a2 * (g * g)
+        mu, nu = keep(mu, nu)
         return (ahead * mu + now * g) / (jnp.sqrt(c2 * nu) + eps), mu, nu
 
     def scalars(t):
         (c1, c2), (next_c1,) = debias(t, b1, b2), debias(t + 1, b1)
         return *means(b1, b2), b1 * next_c1, (1 - b1) * c1, c2, eps
 
-    return method("nadam", AdamState, rule, scalars, learning_rate, moments=moments)
+    return method(
+        "nadam", AdamState, rule, scalars, learning_rate, moments=moments, keeps=True
+    )

@@ -61,9 +61,10 @@ def radam(
     if not threshold >= 4:
         raise ValueError(f"radam needs threshold of at least 4; got {threshold}.")
 
-    def rule(g, mu, nu, b1, a1, b2, a2, c1, c2, factor, known, eps):
+    def rule(g, mu, nu, b1, a1, b2, a2, c1, c2, factor, known, eps, keep):
         mu = b1 * mu + a1 * g
         nu = b2 * nu + a2 * (g * g)
+        mu, nu = keep(mu, nu)
         plain = c1 * mu
         adapted = factor * plain / (jnp.sqrt(c2 * nu) + eps)
         return jnp.where(known > 0, adapted, plain), mu, nu
@@ -72,7 +73,9 @@ def radam(
         factor, known = rectification(b2, t, threshold)
         return *means(b1, b2), *debias(t, b1, b2), factor, known, eps
 
-    return method("radam", AdamState, rule, scalars, learning_rate, moments=moments)
+    return method(
+        "radam", AdamState, rule, scalars, learning_rate, moments=moments, keeps=True
+    )
 
 
 def rectification(b2, t, threshold):

@@ -103,20 +103,21 @@ def build(
         raise ValueError(f"{name} needs a momentum for nesterov; got momentum {momentum}.")
     slots = ["nu", *["mean"] * centered, *["momentum"] * (not plain)]
 
-    def rule(g, *arrays):
+    def rule(g, *arrays, keep):
         *old, rho, a, eps, beta = arrays
         slots_of = dict(zip(slots, old, strict=True))
-        nu = variance = rho * slots_of["nu"] + a * (g * g)
-        new = [nu]
+        new = [rho * slots_of["nu"] + a * (g * g)]
         if centered:
             new.append(rho * slots_of["mean"] + a * g)
-            variance = jnp.maximum(nu - new[-1] ** 2, 0)
+        if plain:
+            new = keep(*new)
+        variance = jnp.maximum(new[0] - new[1] ** 2, 0) if centered else new[0]
         if eps_in_sqrt:
             d = g * jax.lax.rsqrt(variance + eps)
         else:
             d = g / (jnp.sqrt(variance) + eps)
         if not plain:
-            new.append(beta * slots_of["momentum"] + d)
+            new = keep(*new, beta * slots_of["momentum"] + d)
             d = d + beta * new[-1] if nesterov else new[-1]
         return d, *new
 
@@ -124,5 +125,12 @@ def build(
         return decay, 1 - decay, eps, momentum
 
     return method(
-        name, RmspropState, rule, scalars, learning_rate, slots=slots, moments=moments
+        name,
+        RmspropState,
+        rule,
+        scalars,
+        learning_rate,
+        slots=slots,
+        moments=moments,
+        keeps=True,
     )

@@ -70,10 +70,16 @@ def sgd(
             "sgd", SgdState, lambda g: (g,), learning_rate=learning_rate, slots=()
         )
 
-    def rule(g, b, beta):
-        b = beta * b + g
+    def rule(g, b, beta, keep):
+        (b,) = keep(beta * b + g)
         return (g + beta * b if nesterov else b), b
 
     return method(
-        "sgd", SgdState, rule, lambda t: (momentum,), learning_rate, moments=moments
+        "sgd",
+        SgdState,
+        rule,
+        lambda t: (momentum,),
+        learning_rate,
+        moments=moments,
+        keeps=True,
     )

@@ -28,8 +28,8 @@ def trace(
     """
     hyperparameters("trace", decay=decay)
 
-    def rule(g, b, beta):
-        b = beta * b + g
+    def rule(g, b, beta, keep):
+        (b,) = keep(beta * b + g)
         return (g + beta * b if nesterov else b), b
 
-    return method("trace", SgdState, rule, lambda t: (decay,), moments=moments)
+    return method("trace", SgdState, rule, lambda t: (decay,), moments=moments, keeps=True)
