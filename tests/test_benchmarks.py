@@ -55,9 +55,10 @@ def test_shapes_read_back():
         assert back == shape
 
 
-@pytest.mark.parametrize("value", [2, (2, 1), "SAME", ((0, 1), (2, 0))])
+@pytest.mark.parametrize("value", [2, True, False, (2, 1), "SAME", ((0, 1), (2, 0))])
 def test_options_read_back(value):
-    assert parse_option(shown(value)) == value
+    back = parse_option(shown(value))
+    assert (type(back), back) == (type(value), value)
 
 
 def test_depthwise_and_grouped_convolutions_are_groups_of_their_own():
@@ -75,6 +76,11 @@ def shrunk(shape):
     first, *rest = shape.arrays
     if op == "col2im":
         options["shape"], first = (2, 5, 5, 4), (2, 5, 5, 36)
+    elif op == "attention":  # as many queries to a key head, and longer keys if they were
+        keys = 5 if first[1] == rest[0][1] else 7
+        rest = [(2, keys, 4 * rest[0][2] // first[2], 3)]
+        first = (2, 5, 4, 3)
+        options |= {"window": 2} if "window" in options else {}
     elif op in SPATIAL:
         wide = 4
         if "groups" in options:
@@ -365,14 +371,14 @@ def test_help_fits_80_columns(name, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--op", "convolve"], "no op 'convolve'; there are avg_pool, batch_norm, col2im,"),
+        (["--op", "convolve"], "no op 'convolve'; there are attention, avg_pool,"),
         (["--op", "dropout"], "no op 'dropout'"),
         (["--shape", "AlexNet"], "no shape has 'AlexNet' in it; --list prints them all"),
         (["--shape", "2,3"], "--shape '2,3' needs one --op"),
         (["--op", "relu", "--stride", "2"], "--stride is for a --shape in numbers"),
         (["--op", "conv", "--shape", "2,3"], "conv needs the shape of x and weight; got 1"),
         (["--op", "relu", "--shape", "2,0"], "a shape is like 128,28,28,1; got '2,0'"),
-        ([*TINY, "--padding", "FULL"], "an option is like 2, 2,1, SAME or 0:1,0:1"),
+        ([*TINY, "--padding", "FULL"], "an option is like 2, 2,1, SAME, True or 0:1"),
         ([*TINY, "--window", "2"], "window"),
         ([*TINY, "--groups", "2"], "groups that divide the 3 channels"),
         (["--kind", "backward"], "no kind 'backward'; there are forward, vjp,"),
