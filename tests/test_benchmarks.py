@@ -397,7 +397,7 @@ def test_wrong_requests_are_refused(argv, message, capsys):
 
 # --- training steps -------------------------------------------------------------------
 
-# Every kind of layer, small.
+# Every kind of layer, small: of images here, of tokens below.
 NETWORK = Model(
     (
         *(models.Conv(4, 3, 2), models.GroupNorm(2), models.RELU),
@@ -407,6 +407,7 @@ NETWORK = Model(
     ),
     (5, 16, 16, 3),
 )
+TOKENS = models.transformer(16, heads=2, depth=1, length=12, batch=3, vocabulary=13)
 POOLED = Model((models.Conv(4, 3), models.GlobalPool(), models.Dense(10)), (5, 6, 6, 3))
 
 
@@ -418,7 +419,9 @@ def plain_jax(monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("model", [NETWORK, POOLED], ids=["all layers", "pooled"])
+@pytest.mark.parametrize(
+    "model", [NETWORK, POOLED, TOKENS], ids=["images", "pooled", "tokens"]
+)
 def test_training_steps_agree(model, plain_jax):
     peers = race.installed()
     if not peers:
@@ -443,6 +446,21 @@ def test_a_step_is_told_by_kinds(library, plain_jax):
     assert set(found) <= set(profile.KINDS)
     for kind in ("convolution", "norm", "activation", "dense", "optimizer"):
         assert found[kind] > 0, kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("_attention.py", "attention"),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu_backward", "attention"),
+        ("_embed.py", "embedding"),
+        ("aten::embedding_dense_backward", "embedding"),
+        ("_linear_softmax_cross_entropy.py", "loss"),
+        ("_dense.py", "dense"),
+    ],
+)
+def test_what_a_transformer_spends_has_a_kind(name, kind):
+    assert profile.kind_of(name) == kind
 
 
 def test_kernels_are_told_by_their_source(plain_jax):
@@ -476,6 +494,7 @@ def test_losses_that_differ_are_seen(plain_jax, monkeypatch):
         ("resnet18", 11_178_762),
         ("mobilenetv2", 220_970),
         ("convnext", 1_598_282),
+        ("transformer", 7_427_584),
     ],
 )
 def test_models_are_what_they_are_called(name, parameters):
@@ -483,9 +502,9 @@ def test_models_are_what_they_are_called(name, parameters):
     leaves = jax.tree.leaves(with_funcnn.shapes(model))
     assert sum(math.prod(leaf.shape) for leaf in leaves) == parameters
     network = with_funcnn.serial(model.layers)
-    x = jax.ShapeDtypeStruct(model.shape, jnp.float32)
+    x = jax.ShapeDtypeStruct(model.shape, model.dtype)
     y = jax.eval_shape(network.apply, with_funcnn.shapes(model), x)
-    assert y.shape == (model.shape[0], model.classes)
+    assert y.shape == (*model.labels, model.classes)
 
 
 def test_parameters_are_the_same_every_time_and_not_zero():
