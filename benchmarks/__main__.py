@@ -5,7 +5,7 @@ import sys
 import textwrap
 from importlib import import_module
 
-COMMANDS = ("ops", "steps", "profile", "page")
+COMMANDS = ("ops", "steps", "profile", "attention", "page")
 
 
 def main(argv=None) -> int:

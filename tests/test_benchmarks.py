@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import measure, plain, results, steps_command, tables, timing
+from benchmarks import (
+    attention_command,
+    measure,
+    plain,
+    results,
+    steps_command,
+    tables,
+    timing,
+)
 from benchmarks.cases import DisagreementError, agree, describe, draw, kinds, program
 from benchmarks.choice import chosen
 from benchmarks.results import Row, Run
@@ -358,7 +366,26 @@ def test_shapes_are_listed(capsys):
     assert len(lines) == 4
 
 
-@pytest.mark.parametrize("name", ["ops", "steps", "page"])
+@pytest.mark.parametrize("shape", ["2,5,4,3 2,5,2,3", "2,5,4,3 2,7,4,3"])
+def test_attention_is_that_of_jax_and_pytorch(shape, plain_jax, monkeypatch, capsys):
+    """The numbers are compared by the command itself."""
+    causal = "causal=True" if shape.endswith("5,2,3") else ""
+    small = {"small": parse_shape("attention", "small", shape, causal)}
+    monkeypatch.setattr(attention_command, "SHAPES", small)
+    assert command.main(["attention", "--seconds", "0"]) == 0
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    peers = race.installed(["pytorch"])
+    assert words[: 3 + len(peers)] == ["small", "funcnn", "jax", *peers]
+    monkeypatch.setattr(attention_command, "causal", lambda _: not causal)
+    assert command.main(["attention", "--seconds", "0"]) == 1
+    out, err = capsys.readouterr()
+    assert "wrong: small: 0 differs by" in err
+    assert max(map(len, (out + attention_command.LEGEND).splitlines())) <= 80
+    assert command.main(["attention", "--shape", "large"]) == 2
+    assert "no shape 'large'; there are small" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ops", "steps", "attention", "page"])
 def test_help_fits_80_columns(name, monkeypatch, capsys):
     if name == "page":
         pytest.importorskip("matplotlib", reason="the picture is drawn by matplotlib")
