@@ -25,6 +25,7 @@ ALIKE = {  # of two arrays of one shape
 PAIRS = {
     **ALIKE,
     "embed": ("table", "ids"),
+    "attention": ("q", "k"),
     "linear_softmax_cross_entropy": ("x", "weight"),
     **dict.fromkeys(("dot", "matmul", "tensordot"), ("a", "b")),
 }
@@ -96,6 +97,8 @@ def arguments(shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
         )
     found = dict(zip(names, arrays, strict=True))
     first, last = arrays[0], arrays[-1][-1:]
+    if shape.op == "attention":
+        found["v"] = arrays[1]
     if shape.op in AFFINE:
         found["bias"] = last
     if shape.op in NORMS:

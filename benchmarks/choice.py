@@ -7,7 +7,10 @@ from benchmarks.cases import KINDS, describe, kinds
 from benchmarks.shapes import Shape, all_shapes, parse_array, parse_option
 from funcnn import ops
 
-GEOMETRY = ("window", "kernel_size", "stride", "padding", "dilation", "groups", "axes")
+GEOMETRY = (
+    *("window", "kernel_size", "stride", "padding", "dilation", "groups", "axes"),
+    "causal",
+)
 
 
 def known(what: str, names, among) -> None:

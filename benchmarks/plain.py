@@ -133,6 +133,23 @@ def rope(x):
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], -1)
 
 
+def attention(q, k, v, causal=False, window=None):
+    """`(B, T, H, D)`, `(B, S, K, D)`, `(B, S, K, E)` to `(B, T, H, E)`.
+
+    A window is so many positions before and after.
+    """
+    batch, length, heads, width = q.shape
+    q = q.reshape(batch, length, k.shape[2], heads // k.shape[2], width)
+    scores = jnp.einsum("btkgd,bskd->bkgts", q, k) / math.sqrt(width)
+    ahead = jnp.arange(k.shape[1]) - jnp.arange(length)[:, None]
+    if causal:
+        scores = jnp.where(ahead <= 0, scores, -jnp.inf)
+    if window is not None:
+        scores = jnp.where(abs(ahead) <= window, scores, -jnp.inf)
+    y = jnp.einsum("bkgts,bske->btkge", softmax(scores), v)
+    return y.reshape(batch, length, heads, -1)
+
+
 def dense(x, weight, bias):
     """`(..., m)`, `(m, n)`, `(n,)` to `(..., n)`."""
     return x @ weight + bias

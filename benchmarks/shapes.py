@@ -2,7 +2,8 @@
 
 A line of `SHAPES` holds, two spaces apart, an op, the network, the shapes of the op's
 arrays, and what else the op is given. Of the arrays only those are named whose shape does
-not follow from another's: `x` and `weight` of a convolution, and no bias.
+not follow from another's: `x` and `weight` of a convolution, and no bias; queries and keys
+of attention, and no values.
 """
 
 import re
@@ -120,6 +121,12 @@ gelu  transformer  4096,3072
 softplus  mixture density  4096,1024
 swiglu  LLaMA, small  2048,1024
 geglu  Gemma, small  2048,1024
+attention  GPT-2, small  8,256,4,64 8,256,4,64  causal=True
+attention  GPT-2, long  1,2048,8,64 1,2048,8,64  causal=True
+attention  LLaMA, small  2,512,8,64 2,512,2,64  causal=True
+attention  Mistral, small  1,2048,8,64 1,2048,8,64  causal=True window=255
+attention  ViT-S  8,197,6,64 8,197,6,64
+attention  translation, to the source  8,128,4,64 8,512,4,64
 softmax  attention  8,8,256,256
 log_softmax  ImageNet  64,1000
 mse  autoencoder  128,784
@@ -187,7 +194,7 @@ class Shape(NamedTuple):
 
 
 def shown(value) -> str:
-    """An option as it is written: `2`, `SAME`, `2,1`, or `0:1,1:1` for padding."""
+    """An option as it is written: `2`, `SAME`, `True`, `2,1`, or `0:1,1:1` for padding."""
     if isinstance(value, tuple):
         return ",".join(
             ":".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value
@@ -210,8 +217,10 @@ def parse_option(text: str) -> Any:
     """Read what `shown` writes.
 
     Raises:
-        ValueError: if it is none of an int, ints, pairs, SAME or VALID.
+        ValueError: if it is none of an int, ints, pairs, True, False, SAME or VALID.
     """
+    if text.capitalize() in ("True", "False"):
+        return text.capitalize() == "True"
     if text.upper() in ("SAME", "VALID"):
         return text.upper()
     if re.fullmatch(r"\d+", text):
@@ -221,7 +230,7 @@ def parse_option(text: str) -> Any:
     if re.fullmatch(r"\d+:\d+(,\d+:\d+)*", text):
         low_high = [pair.split(":") for pair in text.split(",")]
         return tuple((int(low), int(high)) for low, high in low_high)
-    raise ValueError(f"an option is like 2, 2,1, SAME or 0:1,0:1; got {text!r}")
+    raise ValueError(f"an option is like 2, 2,1, SAME, True or 0:1,0:1; got {text!r}")
 
 
 def parse_shape(op: str, network: str, arrays: str, options: str = "") -> Shape:

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import measure, optim_command, plain, results, steps_command, tables, timing
+from benchmarks import (
+    attention_command,
+    measure,
+    optim_command,
+    plain,
+    results,
+    steps_command,
+    tables,
+    timing,
+)
 from benchmarks.cases import DisagreementError, agree, describe, draw, kinds, program
 from benchmarks.choice import chosen
 from benchmarks.results import Row, Run
@@ -55,9 +64,10 @@ def test_shapes_read_back():
         assert back == shape
 
 
-@pytest.mark.parametrize("value", [2, (2, 1), "SAME", ((0, 1), (2, 0))])
+@pytest.mark.parametrize("value", [2, True, False, (2, 1), "SAME", ((0, 1), (2, 0))])
 def test_options_read_back(value):
-    assert parse_option(shown(value)) == value
+    back = parse_option(shown(value))
+    assert (type(back), back) == (type(value), value)
 
 
 def test_depthwise_and_grouped_convolutions_are_groups_of_their_own():
@@ -75,6 +85,11 @@ def shrunk(shape):
     first, *rest = shape.arrays
     if op == "col2im":
         options["shape"], first = (2, 5, 5, 4), (2, 5, 5, 36)
+    elif op == "attention":  # as many queries to a key head, and longer keys if they were
+        keys = 5 if first[1] == rest[0][1] else 7
+        rest = [(2, keys, 4 * rest[0][2] // first[2], 3)]
+        first = (2, 5, 4, 3)
+        options |= {"window": 2} if "window" in options else {}
     elif op in SPATIAL:
         wide = 4
         if "groups" in options:
@@ -352,7 +367,26 @@ def test_shapes_are_listed(capsys):
     assert len(lines) == 4
 
 
-@pytest.mark.parametrize("name", ["ops", "steps", "optim", "page"])
+@pytest.mark.parametrize("shape", ["2,5,4,3 2,5,2,3", "2,5,4,3 2,7,4,3"])
+def test_attention_is_that_of_jax_and_pytorch(shape, plain_jax, monkeypatch, capsys):
+    """The numbers are compared by the command itself."""
+    causal = "causal=True" if shape.endswith("5,2,3") else ""
+    small = {"small": parse_shape("attention", "small", shape, causal)}
+    monkeypatch.setattr(attention_command, "SHAPES", small)
+    assert command.main(["attention", "--seconds", "0"]) == 0
+    words = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    peers = race.installed(["pytorch"])
+    assert words[: 3 + len(peers)] == ["small", "funcnn", "jax", *peers]
+    monkeypatch.setattr(attention_command, "causal", lambda _: not causal)
+    assert command.main(["attention", "--seconds", "0"]) == 1
+    out, err = capsys.readouterr()
+    assert "wrong: small: 0 differs by" in err
+    assert max(map(len, (out + attention_command.LEGEND).splitlines())) <= 80
+    assert command.main(["attention", "--shape", "large"]) == 2
+    assert "no shape 'large'; there are small" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["ops", "steps", "optim", "attention", "page"])
 def test_help_fits_80_columns(name, monkeypatch, capsys):
     if name == "page":
         pytest.importorskip("matplotlib", reason="the picture is drawn by matplotlib")
@@ -365,14 +399,14 @@ def test_help_fits_80_columns(name, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--op", "convolve"], "no op 'convolve'; there are avg_pool, batch_norm, col2im,"),
+        (["--op", "convolve"], "no op 'convolve'; there are attention, avg_pool,"),
         (["--op", "dropout"], "no op 'dropout'"),
         (["--shape", "AlexNet"], "no shape has 'AlexNet' in it; --list prints them all"),
         (["--shape", "2,3"], "--shape '2,3' needs one --op"),
         (["--op", "relu", "--stride", "2"], "--stride is for a --shape in numbers"),
         (["--op", "conv", "--shape", "2,3"], "conv needs the shape of x and weight; got 1"),
         (["--op", "relu", "--shape", "2,0"], "a shape is like 128,28,28,1; got '2,0'"),
-        ([*TINY, "--padding", "FULL"], "an option is like 2, 2,1, SAME or 0:1,0:1"),
+        ([*TINY, "--padding", "FULL"], "an option is like 2, 2,1, SAME, True or 0:1"),
         ([*TINY, "--window", "2"], "window"),
         ([*TINY, "--groups", "2"], "groups that divide the 3 channels"),
         (["--kind", "backward"], "no kind 'backward'; there are forward, vjp,"),
@@ -391,7 +425,7 @@ def test_wrong_requests_are_refused(argv, message, capsys):
 
 # --- training steps -------------------------------------------------------------------
 
-# Every kind of layer, small.
+# Every kind of layer, small: of images here, of tokens below.
 NETWORK = Model(
     (
         *(models.Conv(4, 3, 2), models.GroupNorm(2), models.RELU),
@@ -401,6 +435,7 @@ NETWORK = Model(
     ),
     (5, 16, 16, 3),
 )
+TOKENS = models.transformer(16, heads=2, depth=1, length=12, batch=3, vocabulary=13)
 POOLED = Model((models.Conv(4, 3), models.GlobalPool(), models.Dense(10)), (5, 6, 6, 3))
 
 
@@ -412,7 +447,9 @@ def plain_jax(monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("model", [NETWORK, POOLED], ids=["all layers", "pooled"])
+@pytest.mark.parametrize(
+    "model", [NETWORK, POOLED, TOKENS], ids=["images", "pooled", "tokens"]
+)
 def test_training_steps_agree(model, plain_jax):
     peers = race.installed()
     if not peers:
@@ -437,6 +474,21 @@ def test_a_step_is_told_by_kinds(library, plain_jax):
     assert set(found) <= set(profile.KINDS)
     for kind in ("convolution", "norm", "activation", "dense", "optimizer"):
         assert found[kind] > 0, kind
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("_attention.py", "attention"),
+        ("aten::_scaled_dot_product_flash_attention_for_cpu_backward", "attention"),
+        ("_embed.py", "embedding"),
+        ("aten::embedding_dense_backward", "embedding"),
+        ("_linear_softmax_cross_entropy.py", "loss"),
+        ("_dense.py", "dense"),
+    ],
+)
+def test_what_a_transformer_spends_has_a_kind(name, kind):
+    assert profile.kind_of(name) == kind
 
 
 def test_kernels_are_told_by_their_source(plain_jax):
@@ -470,6 +522,7 @@ def test_losses_that_differ_are_seen(plain_jax, monkeypatch):
         ("resnet18", 11_178_762),
         ("mobilenetv2", 220_970),
         ("convnext", 1_598_282),
+        ("transformer", 7_427_584),
     ],
 )
 def test_models_are_what_they_are_called(name, parameters):
@@ -477,9 +530,9 @@ def test_models_are_what_they_are_called(name, parameters):
     leaves = jax.tree.leaves(with_funcnn.shapes(model))
     assert sum(math.prod(leaf.shape) for leaf in leaves) == parameters
     network = with_funcnn.serial(model.layers)
-    x = jax.ShapeDtypeStruct(model.shape, jnp.float32)
+    x = jax.ShapeDtypeStruct(model.shape, model.dtype)
     y = jax.eval_shape(network.apply, with_funcnn.shapes(model), x)
-    assert y.shape == (model.shape[0], model.classes)
+    assert y.shape == (*model.labels, model.classes)
 
 
 def test_parameters_are_the_same_every_time_and_not_zero():

@@ -42,6 +42,26 @@ class LayerNorm(NamedTuple):
     """Over channels, with scale and offset."""
 
 
+class Embed(NamedTuple):
+    """A vector for each integer below `vocabulary`."""
+
+    vocabulary: int
+    features: int
+
+
+class Positions(NamedTuple):
+    """Add a learned vector to each of `length` positions."""
+
+    length: int
+    features: int
+
+
+class Attention(NamedTuple):
+    """Causal self attention; four products with biases, none of which is dropped."""
+
+    heads: int
+
+
 class Act(NamedTuple):
     """`relu`, or `gelu` in the tanh approximation."""
 
@@ -70,11 +90,30 @@ class Residual(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A network, and the shape of its batch, `(N, height, width, channels)`."""
+    """A network, and the shape of its batch.
+
+    That is `(N, height, width, channels)` for images, each of which has a class, and
+    `(N, T)` for tokens, each of which has one. The last layer is `Dense`.
+    """
 
     layers: tuple
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
     classes: int = 10
+
+    @property
+    def tokens(self) -> bool:
+        """Whether the network reads integers below `classes`."""
+        return len(self.shape) == 2
+
+    @property
+    def dtype(self) -> str:
+        """Of the batch."""
+        return "int32" if self.tokens else "float32"
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """The shape of the labels."""
+        return self.shape if self.tokens else self.shape[:1]
 
     @property
     def spec(self) -> str:
@@ -149,6 +188,22 @@ def convnext(width: int = 64, size: int = 64, batch: int = 16) -> Model:
     return Model((*layers, GlobalPool(), LayerNorm(), Dense(10)), (batch, size, size, 3))
 
 
+def transformer(
+    width: int = 256,
+    heads: int = 4,
+    depth: int = 4,
+    length: int = 256,
+    batch: int = 8,
+    vocabulary: int = 8192,
+) -> Model:
+    """A small GPT-2: blocks with norms before attention and MLP, and a head of its own."""
+    mlp = Dense(4 * width), Act("gelu"), Dense(width)
+    block = Residual((LayerNorm(), Attention(heads))), Residual((LayerNorm(), *mlp))
+    first = Embed(vocabulary, width), Positions(length, width)
+    last = LayerNorm(), Dense(vocabulary)
+    return Model((*first, *block * depth, *last), (batch, length), vocabulary)
+
+
 MODELS: dict[str, Callable[..., Model]] = {
-    f.__name__: f for f in (mlp, cnn, resnet18, mobilenetv2, convnext)
+    f.__name__: f for f in (mlp, cnn, resnet18, mobilenetv2, convnext, transformer)
 }

@@ -20,6 +20,8 @@ PARTS = {
     "convolution": ("conv",),
     "norm": ("norm",),
     "pool": ("pool",),
+    "attention": ("attention",),
+    "embedding": ("embed",),
     "activation": ("relu", "gelu", "_common", "clamp_min", "threshold"),
     "loss": ("loss", "entropy", "softmax"),
     "dense": ("dense", "mm", "linear"),

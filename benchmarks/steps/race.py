@@ -37,11 +37,14 @@ def installed(names: Sequence[str] = tuple(PEERS)) -> list[str]:
 def trainer(library: str, model: Model, params: list[dict]) -> Trainer:
     """A library's model and random data, the same for all."""
     rng = np.random.default_rng(1)
-    images = rng.standard_normal(model.shape, dtype=np.float32)
-    labels = rng.integers(0, model.classes, model.shape[0], dtype=np.int32)
+    if model.tokens:
+        inputs = rng.integers(0, model.classes, model.shape, dtype=np.int32)
+    else:
+        inputs = rng.standard_normal(model.shape, dtype=np.float32)
+    labels = rng.integers(0, model.classes, model.labels, dtype=np.int32)
     name = "torch" if library == "pytorch" else library
     module = import_module(f"benchmarks.steps.with_{name}")
-    return module.prepare(model, params, images, labels)
+    return module.prepare(model, params, inputs, labels)
 
 
 class Runner:

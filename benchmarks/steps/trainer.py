@@ -14,7 +14,7 @@ class Trainer(NamedTuple):
     Attributes:
         step: `step(state, batch) -> (state, loss)`; for JAX pure and not yet jitted.
         state: before the first step.
-        batch: images and labels, as the library wants them.
+        batch: images or tokens, and labels, as the library wants them.
     """
 
     step: Callable
@@ -23,14 +23,14 @@ class Trainer(NamedTuple):
 
 
 def with_optax(logits: Callable, params: Any, batch: tuple) -> Trainer:
-    """Train `logits(params, images)` by optax's SGD on cross entropy."""
+    """Train `logits(params, inputs)` by optax's SGD on cross entropy."""
     import optax
 
     optimizer = optax.sgd(RATE, MOMENTUM)
 
-    def loss(params, images, labels):
+    def loss(params, inputs, labels):
         losses = optax.losses.softmax_cross_entropy_with_integer_labels(
-            logits(params, images), labels
+            logits(params, inputs), labels
         )
         return losses.mean()
 

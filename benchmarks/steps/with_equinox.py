@@ -1,4 +1,4 @@
-"""A training step in Equinox: modules of one image, channels first, under vmap."""
+"""A training step in Equinox: modules of one example, under vmap; channels first."""
 
 from collections.abc import Callable
 from operator import itemgetter
@@ -12,14 +12,17 @@ from equinox import nn
 from benchmarks.steps.models import (
     EPS,
     Act,
+    Attention,
     Conv,
     Dense,
+    Embed,
     Flatten,
     GlobalPool,
     GroupNorm,
     LayerNorm,
     MaxPool,
     Model,
+    Positions,
     Residual,
 )
 from benchmarks.steps.trainer import Trainer, with_optax
@@ -45,22 +48,67 @@ class ChannelNorm(eqx.Module):
     norm: nn.LayerNorm
 
     def __call__(self, x, *, key=None):
-        """`(C, ...)` to the same."""
+        """`(C, height, width)` or `(T, C)` to the same."""
         norm: Callable = self.norm
+        if x.ndim == 2:
+            return jax.vmap(norm)(x)
         for _ in x.shape[1:]:
             norm = jax.vmap(norm, in_axes=-1, out_axes=-1)
         return norm(x)
 
 
-def prepare(model: Model, params: list[dict], images, labels) -> Trainer:
+class Each(eqx.Module):
+    """A layer of one vector or token, for all tokens if there are several."""
+
+    layer: eqx.Module
+
+    def __call__(self, x, *, key=None):
+        """`(m,)`, `(T, m)`, or integers `(T,)` to a row for each."""
+        several = x.ndim == (1 if isinstance(self.layer, nn.Embedding) else 2)
+        return jax.vmap(self.layer)(x) if several else self.layer(x)
+
+
+class SelfAttention(eqx.Module):
+    """Causal attention."""
+
+    attention: nn.MultiheadAttention
+
+    def __init__(self, heads, params):
+        size = len(params["query"]["weight"])
+        biases = {f"use_{n}_bias": True for n in ("query", "key", "value", "output")}
+        empty = nn.MultiheadAttention(heads, size, **biases, key=KEY)
+        self.attention = eqx.tree_at(
+            lambda m: (m.query_proj, m.key_proj, m.value_proj, m.output_proj),
+            empty,
+            [linear(params[n]) for n in ("query", "key", "value", "output")],
+        )
+
+    def __call__(self, x, *, key=None):
+        """`(T, d)` to the same."""
+        return self.attention(x, x, x, jnp.tri(len(x), dtype=bool))
+
+
+class AddPositions(eqx.Module):
+    """Learned positions."""
+
+    table: jax.Array
+
+    def __call__(self, x, *, key=None):
+        """`(T, d)` to the same."""
+        return x + self.table[: len(x)]
+
+
+def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
     """The model with `params`, one dict for each layer that has any, in order."""
     network = sequential(model.layers, iter(params))
     arrays, rest = eqx.partition(network, eqx.is_array)
 
-    def logits(arrays, images):
-        return jax.vmap(eqx.combine(arrays, rest))(images)
+    def logits(arrays, inputs):
+        return jax.vmap(eqx.combine(arrays, rest))(inputs)
 
-    return with_optax(logits, arrays, (np.moveaxis(images, -1, 1).copy(), labels))
+    if not model.tokens:
+        inputs = np.moveaxis(inputs, -1, 1).copy()
+    return with_optax(logits, arrays, (inputs, labels))
 
 
 def sequential(parts, params) -> nn.Sequential:
@@ -83,15 +131,20 @@ def make(part, params):
                 key=KEY,
             )
             return filled(layer, weight.transpose(3, 2, 0, 1), bias[:, None, None])
-        case Dense(features):
-            weight, bias = AFFINE(next(params))
-            return filled(nn.Linear(len(weight), features, key=KEY), weight.T, bias)
+        case Dense():
+            return Each(linear(next(params)))
         case GroupNorm(groups):
             scale, offset = NORM(next(params))
             return filled(nn.GroupNorm(groups, len(scale), EPS), scale, offset)
         case LayerNorm():
             scale, offset = NORM(next(params))
             return ChannelNorm(filled(nn.LayerNorm(len(scale), EPS), scale, offset))
+        case Embed():
+            return Each(nn.Embedding(weight=jnp.asarray(next(params)["table"])))
+        case Positions():
+            return AddPositions(jnp.asarray(next(params)["table"]))
+        case Attention(heads):
+            return SelfAttention(heads, next(params))
         case Act(name):
             return nn.Lambda({"relu": jax.nn.relu, "gelu": jax.nn.gelu}[name])
         case MaxPool(window):
@@ -103,6 +156,12 @@ def make(part, params):
         case Residual(body, shortcut):
             return Sum(sequential(body, params), sequential(shortcut, params))
     raise TypeError(f"there is no layer {part!r}")
+
+
+def linear(params):
+    """An affine map with such parameters."""
+    weight, bias = AFFINE(params)
+    return filled(nn.Linear(*weight.shape, key=KEY), weight.T, bias)
 
 
 def filled(layer, weight, bias):

@@ -8,29 +8,37 @@ from benchmarks.steps.models import (
     MOMENTUM,
     RATE,
     Act,
+    Attention,
     Conv,
     Dense,
+    Embed,
     Flatten,
     GlobalPool,
     GroupNorm,
     LayerNorm,
     MaxPool,
     Model,
+    Positions,
     Residual,
 )
 from benchmarks.steps.trainer import Trainer
 from funcnn import layers, losses, optim
 
 
-def prepare(model: Model, params: list[dict], images, labels) -> Trainer:
+def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
     """The model with `params`, one dict for each layer that has any, in order."""
-    network = serial(model.layers)
+    *body, head = map(make, model.layers)
+    hidden = layers.Serial(*body)
     tree = jax.tree.structure(shapes(model), is_leaf=has_arrays)
     params = jax.tree.unflatten(tree, params)
     optimizer = optim.sgd(RATE, MOMENTUM)
 
-    def loss(params, images, labels):
-        return losses.softmax_cross_entropy(network.apply(params, images), labels)
+    def loss(params, inputs, labels):
+        x = hidden.apply(params[:-1], inputs)
+        if model.tokens:  # so many classes that logits are better not held
+            weight, bias = params[-1]["weight"], params[-1]["bias"]
+            return losses.linear_softmax_cross_entropy(x, weight, labels, bias)
+        return losses.softmax_cross_entropy(head.apply(params[-1], x), labels)
 
     def step(state, batch):
         params, opt_state = state
@@ -38,14 +46,15 @@ def prepare(model: Model, params: list[dict], images, labels) -> Trainer:
         updates, opt_state = optimizer.update(grads, opt_state, params)
         return (optim.apply_updates(params, updates), opt_state), value
 
-    return Trainer(step, (params, optimizer.init(params)), (images, labels))
+    return Trainer(step, (params, optimizer.init(params)), (inputs, labels))
 
 
 def initial(model: Model, seed: int = 0) -> list[dict]:
     """Parameters for all libraries: a dict of NumPy arrays for each layer that has any.
 
-    They are `weight (*kernel, C // groups, O)` or `(m, n)` and `bias`, or `scale` and
-    `offset`; none is exactly 0 or 1.
+    They are `weight (*kernel, C // groups, O)` or `(m, n)` and `bias`, `scale` and
+    `offset`, or a `table (n, d)`; attention has a dict of the first kind for each of
+    `query`, `key`, `value` and `output`. None is exactly 0 or 1.
     """
     rng = np.random.default_rng(seed)
 
@@ -65,7 +74,8 @@ def initial(model: Model, seed: int = 0) -> list[dict]:
 def shapes(model: Model):
     """What `init` would return, without numbers."""
     key = jax.random.key(0)
-    return jax.eval_shape(lambda: serial(model.layers).init(key, model.shape))
+    like = jax.ShapeDtypeStruct(model.shape, model.dtype)
+    return jax.eval_shape(lambda: serial(model.layers).init(key, like))
 
 
 def has_arrays(node) -> bool:
@@ -89,6 +99,12 @@ def make(part) -> layers.Layer:
             return layers.GroupNorm(groups, EPS)
         case LayerNorm():
             return layers.LayerNorm(EPS)
+        case Embed(vocabulary, features):
+            return layers.Embed(vocabulary, features)
+        case Positions(length, features):
+            return layers.PositionalEmbedding(length, features)
+        case Attention(heads):
+            return layers.MultiHeadAttention(heads, causal=True)
         case Act(name):
             return {"relu": layers.Relu, "gelu": layers.Gelu}[name]()
         case MaxPool(window):

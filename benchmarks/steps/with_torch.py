@@ -12,14 +12,17 @@ from benchmarks.steps.models import (
     MOMENTUM,
     RATE,
     Act,
+    Attention,
     Conv,
     Dense,
+    Embed,
     Flatten,
     GlobalPool,
     GroupNorm,
     LayerNorm,
     MaxPool,
     Model,
+    Positions,
     Residual,
 )
 from benchmarks.steps.trainer import Trainer
@@ -40,11 +43,40 @@ class Sum(nn.Module):
 
 
 class ChannelNorm(nn.LayerNorm):
-    """A layer norm over the second axis, which lies last in memory."""
+    """A layer norm over channels: an image's second axis, which lies last in memory."""
 
     def forward(self, x):
-        """`(N, C, ...)` to the same."""
+        """`(N, C, height, width)` or `(N, T, C)` to the same."""
+        if x.ndim == 3:
+            return super().forward(x)
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class SelfAttention(nn.Module):
+    """Causal attention, as PyTorch fuses it."""
+
+    def __init__(self, heads, products):
+        super().__init__()
+        self.heads, self.products = heads, nn.ModuleList(products)
+
+    def forward(self, x):
+        """`(N, T, d)` to the same."""
+        *products, output = self.products
+        by_head = (p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in products)
+        y = nn.functional.scaled_dot_product_attention(*by_head, is_causal=True)
+        return output(y.transpose(1, 2).flatten(2))
+
+
+class AddPositions(nn.Module):
+    """Learned positions."""
+
+    def __init__(self, table):
+        super().__init__()
+        self.table = nn.Parameter(torch.from_numpy(table.copy()))
+
+    def forward(self, x):
+        """`(N, T, d)` to the same."""
+        return x + self.table[: x.shape[1]]
 
 
 class Apply(nn.Module):
@@ -59,24 +91,25 @@ class Apply(nn.Module):
         return self.f(x)
 
 
-def prepare(model: Model, params: list[dict], images, labels) -> Trainer:
+def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
     """The model with `params`, one dict for each layer that has any, in order."""
     torch.set_num_threads(os.cpu_count() or 1)
     network = sequential(model.layers, iter(params))
     network = network.to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), RATE, MOMENTUM)
-    x = torch.from_numpy(np.array(images)).movedim(-1, 1)
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = torch.from_numpy(np.array(inputs))
+    if not model.tokens:
+        x = x.movedim(-1, 1).contiguous(memory_format=torch.channels_last)
 
     def step(state, batch):
         x, labels = batch
         optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy(network(x), labels)
+        loss = nn.functional.cross_entropy(network(x).flatten(0, -2), labels)
         loss.backward()
         optimizer.step()
         return state, loss.detach()
 
-    return Trainer(step, None, (x, torch.from_numpy(np.array(labels, np.int64))))
+    return Trainer(step, None, (x, torch.from_numpy(np.array(labels, np.int64).ravel())))
 
 
 def sequential(parts, params) -> nn.Sequential:
@@ -92,15 +125,23 @@ def make(part, params):
             inputs = weight.shape[-2] * groups
             layer = nn.Conv2d(inputs, features, kernel, stride, part.padding, groups=groups)
             return filled(layer, weight.transpose(3, 2, 0, 1), bias)
-        case Dense(features):
-            weight, bias = AFFINE(next(params))
-            return filled(nn.Linear(len(weight), features), weight.T, bias)
+        case Dense():
+            return linear(next(params))
         case GroupNorm(groups):
             scale, offset = NORM(next(params))
             return filled(nn.GroupNorm(groups, len(scale), EPS), scale, offset)
         case LayerNorm():
             scale, offset = NORM(next(params))
             return filled(ChannelNorm(len(scale), EPS), scale, offset)
+        case Embed():
+            table = torch.from_numpy(next(params)["table"].copy())
+            return nn.Embedding.from_pretrained(table, freeze=False)
+        case Positions():
+            return AddPositions(next(params)["table"])
+        case Attention(heads):
+            own = next(params)
+            products = (linear(own[n]) for n in ("query", "key", "value", "output"))
+            return SelfAttention(heads, products)
         case Act(name):
             return nn.GELU("tanh") if name == "gelu" else nn.ReLU()
         case MaxPool(window):
@@ -112,6 +153,12 @@ def make(part, params):
         case Residual(body, shortcut):
             return Sum(sequential(body, params), sequential(shortcut, params))
     raise TypeError(f"there is no layer {part!r}")
+
+
+def linear(params):
+    """An affine map with such parameters."""
+    weight, bias = AFFINE(params)
+    return filled(nn.Linear(*weight.shape), weight.T, bias)
 
 
 def filled(layer, weight, bias):
