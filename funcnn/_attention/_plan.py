@@ -112,14 +112,14 @@ class Strip(NamedTuple):
 def part(a, at):
     """`a` from the first to the last of each pair; axes of 1 stand for any length."""
     for axis, (first, end) in at.items():
-        if a is not None and a.shape[axis] > 1:
+        if a is not None and a.shape[axis] != 1:
             a = jax.lax.slice_in_dim(a, first, end, axis=axis)
     return a
 
 
 def around(at, shape):
     """What lacks before and after a part of an array of some shape."""
-    pairs = [at.get(axis, (0, n)) if n > 1 else (0, n) for axis, n in enumerate(shape)]
+    pairs = [at.get(axis, (0, n)) if n != 1 else (0, n) for axis, n in enumerate(shape)]
     return [(first, n - end) for (first, end), n in zip(pairs, shape, strict=True)]
 
 

@@ -121,7 +121,7 @@ def middle(first, total, positions):
 def affine(first, total, centre, squares, gamma, beta, positions, eps):
     """What is kept of each group, and the slope and offset of each channel."""
     mid, rest, variance = (
-        a.reshape(len(a), *gamma.shape)
+        a.reshape(a.shape[0], *gamma.shape)
         for a in (centre, total / positions - (centre - first), squares / positions)
     )
     off = of_group((mid - mid[..., :1]) + rest)
