@@ -59,8 +59,8 @@ def filter_gradient(x, dy, w: Windows, groups):
 
 def cut(w: Windows, features):
     """How many outputs a strip has, and the windows over blocks."""
-    beside = w.stride[-1] >= w.dilation[-1] * (w.kernel[-1] - 1) + 1
-    outputs = 1 if beside else 4 if features <= FEW else 2
+    _, reach = _bands(w, 1)[0]
+    outputs = 1 if reach <= w.stride[-1] else 4 if features <= FEW else 2
     strips, step = -(-w.out[-1] // outputs), outputs * w.stride[-1]
     taps = -(-_bands(w, outputs)[-1][1] // step)
     blocks = Windows(
