@@ -19,8 +19,8 @@ import jax
 
 from funcnn._numerics import contract, empty_sum, known, on_cpu, rows
 
-BLOCK = 2**20  # bytes of a block of rows
-LARGE = 6 * BLOCK  # beyond, blocks are faster
+BLOCK = 2**22  # bytes of a block of rows
+LARGE = 6 * 2**20  # beyond, blocks are faster
 
 
 def pullback(normalized, centred, x, dy, scale, *statistics):

@@ -65,32 +65,26 @@ gelu.defvjp(gelu_fwd, gelu_bwd)
 
 
 def activation(x, approximate):
-    held, below = factors(x, approximate)
-    return held * below
+    held = jnp.maximum(x, -1e2)
+    if approximate:
+        return held / odds(held)
+    return held * (0.5 * jax.lax.erfc(-math.sqrt(0.5) * held))
 
 
 def slope(x, approximate):
-    held, below = factors(x, approximate)
-    held = jnp.minimum(held, 1e2)
-    return below + held * density(held, below, approximate)
-
-
-def factors(x, approximate):
-    """`x`, held above where gelu has reached 0, and `Phi(x)`."""
-    held = jnp.maximum(x, -1e2)
-    return held, distribution(jnp.minimum(held, 1e2), approximate)
-
-
-def distribution(x, approximate):
+    held = jnp.clip(x, -1e2, 1e2)
     if approximate:
-        return jax.lax.logistic(2 * ROOT * (x + CUBIC * x**3))
-    return 0.5 * jax.lax.erfc(-math.sqrt(0.5) * x)
+        below = 1 / odds(held)
+        density = 2 * ROOT * (1 + 3 * CUBIC * held**2) * (below * (1 - below))
+    else:
+        below = 0.5 * jax.lax.erfc(-math.sqrt(0.5) * held)
+        density = jnp.exp(-0.5 * held**2) / math.sqrt(2 * math.pi)
+    return below + held * density
 
 
-def density(x, below, approximate):
-    if approximate:
-        return 2 * ROOT * (1 + 3 * CUBIC * x**2) * (below * (1 - below))
-    return jnp.exp(-0.5 * x**2) / math.sqrt(2 * math.pi)
+def odds(x):
+    """`1 / logistic(2 u)`: the activation divides by it once, and need not multiply."""
+    return 1 + jnp.exp(x * (-2 * ROOT - 2 * ROOT * CUBIC * x**2))
 
 
 def gelu_reference(x, approximate=True):

@@ -18,8 +18,10 @@ $$\bar x = r\,(g - \langle g \rangle - \hat x\,\langle \hat x \odot g \rangle), 
 \bar\gamma = \textstyle\sum_{\rm rows} \bar y \odot \hat x, \qquad
 \bar\beta = \textstyle\sum_{\rm rows} \bar y.$$
 
-The rounded $\mu$ leaves a rest $\langle x - \mu \rangle$ that is not quite 0; it is taken
-off too, or a constant row far from 0 would come out as rounding error times $r$.
+The rounded $\mu$ leaves a rest $\rho = \langle x - \mu \rangle$ that is not quite 0; it
+is taken off too, or a constant row far from 0 would come out as rounding error times $r$.
+With it the variance is $\langle (x-\mu)^2 \rangle - \rho^2$: one pass over $x$ finds both
+means, and that difference loses nothing but where all of a row is rounding error.
 
 **Residuals.** $x, \gamma, \mu$, the rest, $r$, and $\beta$ for its dtype. We recompute
 $\hat x$ from numbers that are $d$ times smaller than it.
@@ -73,10 +75,9 @@ def layer_norm_fwd(x, scale, offset, eps):
         )
     xf, gamma, beta = upcast(x), upcast(scale), upcast(offset)
     mu = mean(xf)
-    rest = mean(xf - mu)
-    centred = (xf - mu) - rest
-    r = jax.lax.rsqrt(mean(centred**2) + eps)
-    y = gamma.astype(xf.dtype) * centred * r + beta.astype(xf.dtype)
+    rest, square = mean(xf - mu), mean((xf - mu) ** 2)
+    r = jax.lax.rsqrt(jnp.maximum(square - rest**2, 0) + eps)
+    y = gamma.astype(xf.dtype) * ((xf - mu) - rest) * r + beta.astype(xf.dtype)
     return y.astype(x.dtype), (x, scale, offset, mu, rest, r)
 
 
