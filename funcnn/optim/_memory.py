@@ -90,10 +90,27 @@ def load(stored, shape):
     return dequantise(stored, shape) if isinstance(stored, Blocks) else stored
 
 
+def packed(slot):
+    """A slot of a state, with the codes alone of what is in blocks."""
+
+    def blocks(a):
+        return isinstance(a, Blocks)
+
+    return jax.tree.map(lambda a: a.codes if blocks(a) else a, slot, is_leaf=blocks)
+
+
+def layout(shape, moments):
+    """The shape of what is stored of an array: of the codes, if it is in blocks."""
+    if not isinstance(moments, Int8):
+        return shape
+    size = max(math.prod(shape), 1)
+    block = min(moments.block, size)
+    return math.ceil(size / block), block
+
+
 def quantise(x, block, step, salt):
     """Round an array to codes, in blocks along its elements."""
-    block = min(block, max(x.size, 1))
-    count = max(1, math.ceil(x.size / block))
+    count, block = layout(x.shape, Int8(block))
     x = jnp.pad(x.astype(jnp.float32).ravel(), (0, count * block - x.size))
     x = x.reshape(count, block)
     scales = jnp.max(jnp.abs(x), axis=1, keepdims=True)

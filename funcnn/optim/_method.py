@@ -3,17 +3,27 @@
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 
-from funcnn.optim._memory import Int8, check_moments, load, rounded_by_chance, store
+from funcnn.optim._memory import (
+    check_moments,
+    layout,
+    load,
+    packed,
+    rounded_by_chance,
+    store,
+)
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import check_learning_rate, hyperparameter, learning_rate_at
 from funcnn.optim._trees import (
     caster,
+    checked,
     flatten,
     float_leaves,
     match,
     need_params,
+    shape_of,
     spread,
     widest,
     zeros,
@@ -68,7 +78,6 @@ def method(
     check_moments(name, moments)
     reason = weights or (None if weight_decay is None else "its weights decay")
     by_chance = keeps and moments is not None and rounded_by_chance(moments)
-    comparable = start is None and not isinstance(moments, Int8)
 
     def pack(step, tree, rows):
         """The state of rows of slots, one row a leaf."""
@@ -91,17 +100,23 @@ def method(
         each = zip(new, dtypes, salts, strict=True)
         return [store(a, moments, dtype, step, salt) for a, dtype, salt in each]
 
+    def spec(a):
+        """What has the shapes of the slots of a leaf like `a`, as they are stored."""
+        new = jax.eval_shape(start, a) if start else [a] * len(names)
+        return [jax.ShapeDtypeStruct(layout(b.shape, moments), b.dtype) for b in new]
+
     def update(grads, before, params=None):
-        grads = float_leaves(name, "gradients", grads)
-        columns = [getattr(before, n) for n in names]
-        if comparable:
-            for n, column in zip(names, columns, strict=True):
-                match(name, "gradients", grads, column, f"the {called(n)} in its state")
         if reason:
             need_params(name, params, reason)
-        if params is not None:
-            match(name, "gradients", grads, params)
+        grads = checked(name, grads, params)
         leaves, tree = flatten(grads)
+        columns = [getattr(before, n) for n in names]
+        needed = list(zip(*map(spec, leaves), strict=True)) or [()] * len(names)
+        for n, column, likes in zip(names, columns, needed, strict=True):
+            whole = [shape_of(a) for a in likes] == [g.shape for g in leaves]
+            what = "gradients" if whole else "what it keeps of gradients"
+            likes, model = tree.unflatten(likes), f"the {called(n)} in its state"
+            match(name, what, likes, packed(column), model)
         stored = list(zip(*map(tree.flatten_up_to, columns), strict=True))
         ws = tree.flatten_up_to(params) if reason else [None] * len(leaves)
         decayed = [weight_decay is not None] * len(leaves)
