@@ -105,6 +105,10 @@ PAIRS = {
         optim.inject(optim.adamw, learning_rate=rate, b1=0.8, weight_decay=0.1),
         optax.inject_hyperparams(optax.adamw)(rate, b1=0.8, weight_decay=0.1),
     ),
+    "inject, weight decay": (
+        optim.inject(optim.adamw, learning_rate=0.1, weight_decay=rate),
+        optax.inject_hyperparams(optax.adamw)(0.1, weight_decay=rate),
+    ),
     "chain": (
         optim.chain(optim.scale_by_adam(), optim.trace(0.5), optim.scale(0.1)),
         optax.chain(optax.scale_by_adam(), optax.trace(0.5), optax.scale(0.1)),
