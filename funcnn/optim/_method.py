@@ -45,6 +45,7 @@ def method(
     weight_decay=None,
     mask=None,
     moments=None,
+    decays=False,
     rated=False,
     keeps=False,
 ):
@@ -63,6 +64,8 @@ def method(
         weights: why the rule needs the weights ("..."), which then come after `g`.
         weight_decay: if not None, the direction is `direction + weight_decay * w`.
         mask: which leaves decay, as in `spread`; None for all.
+        decays: the rule takes the weight decay, after its scalars, as a number that is 0
+            where the mask is not, and its direction holds it.
         moments: what slots are stored as; see `check_moments`.
         rated: the rule takes the learning rate, last, and its direction holds it.
         keeps: the rule makes its direction of the new slots, after it passed them through
@@ -138,14 +141,15 @@ def method(
             arrays = [a.astype(dtype) for a in arrays]
             w = arrays.pop(1) if reason else None
             given = (w,) if weights else ()
-            last = (eta,) if rated else ()
+            last = [decay if decayed[i] else jnp.zeros_like(decay)] if decays else []
+            last += [eta] if rated else []
             row = functools.partial(kept, i, dtypes=[a.dtype for a in old], step=step)
             more = {}
             if keeps:
                 more["keep"] = Keeper(row, g.shape, dtype, by_chance)
             direction, *new = rule(arrays[0], *given, *arrays[1:], *own, *last, **more)
             rows.append(more["keep"].row if by_chance else row(new))
-            if decayed[i]:
+            if decayed[i] and not decays:
                 direction = direction + decay * w
             if learning_rate is not UNSCALED:
                 direction = -direction if rated else -eta * direction
@@ -153,6 +157,13 @@ def method(
         return tree.unflatten(updates), pack(step, tree, rows)
 
     return Optimizer(init, update)
+
+
+def decoupled(weight_decay, mask):
+    """Arguments of `method` for weights that may decay: none for a Python 0."""
+    if isinstance(weight_decay, int | float) and weight_decay == 0:
+        return {}
+    return {"weight_decay": weight_decay, "mask": mask}
 
 
 class Keeper:
