@@ -185,7 +185,9 @@ CLIP = optim.clip_by_global_norm(1.0)
 # The scratch of a donated update, in sizes of the params.
 SCRATCH = {
     "sgd": (optim.sgd(0.1, 0.9), 0),
+    "adam": (optim.adam(0.1), 0),
     "adamw": (optim.adamw(0.1), 0),
+    "nadam, weights decay": (optim.nadam(0.1, weight_decay=0.1), 0),
     "rmsprop": (optim.rmsprop(0.1, momentum=0.9), 0),
     "adagrad": (optim.adagrad(0.1), 0),
     "amsgrad": (optim.amsgrad(0.1), 0),

@@ -99,18 +99,22 @@ def packed(slot):
     return jax.tree.map(lambda a: a.codes if blocks(a) else a, slot, is_leaf=blocks)
 
 
-def layout(shape, moments):
-    """The shape of what is stored of an array: of the codes, if it is in blocks."""
+def like_stored(a, moments):
+    """What has the shape of what is stored of `a`: of the codes, if it is in blocks."""
     if not isinstance(moments, Int8):
-        return shape
-    size = max(math.prod(shape), 1)
-    block = min(moments.block, size)
-    return math.ceil(size / block), block
+        return a
+    return jax.ShapeDtypeStruct(layout(math.prod(a.shape), moments.block), jnp.int8)
+
+
+def layout(size, block):
+    """The shape of the codes of an array of some size."""
+    block = min(block, max(size, 1))
+    return max(1, math.ceil(size / block)), block
 
 
 def quantise(x, block, step, salt):
     """Round an array to codes, in blocks along its elements."""
-    count, block = layout(x.shape, Int8(block))
+    count, block = layout(x.size, block)
     x = jnp.pad(x.astype(jnp.float32).ravel(), (0, count * block - x.size))
     x = x.reshape(count, block)
     scales = jnp.max(jnp.abs(x), axis=1, keepdims=True)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from funcnn.optim._memory import (
     check_moments,
-    layout,
+    like_stored,
     load,
     packed,
     rounded_by_chance,
@@ -106,7 +106,7 @@ def method(
     def spec(a):
         """What has the shapes of the slots of a leaf like `a`, as they are stored."""
         new = jax.eval_shape(start, a) if start else [a] * len(names)
-        return [jax.ShapeDtypeStruct(layout(b.shape, moments), b.dtype) for b in new]
+        return [like_stored(b, moments) for b in new]
 
     def update(grads, before, params=None):
         if reason:

@@ -4,7 +4,7 @@ For a matrix with gradient $g_t$, from $\mu_0 = 0$,
 
 $$\mu_t = \beta\,\mu_{t-1} + (1 - \beta)\,g_t, \qquad
 \bar\mu_t = \frac{\beta\,\mu_t}{1 - \beta^{t+1}} + \frac{(1 - \beta)\,g_t}{1 - \beta^t},
-\qquad W_t = W_{t-1} - \eta_t \left( \sqrt{\max(1, n / max(m, 1))}\;{\rm orth}(\bar\mu_t)
+\qquad W_t = W_{t-1} - \eta_t \left( \sqrt{\max(1, n / m)}\;{\rm orth}(\bar\mu_t)
 + \lambda W_{t-1} \right)$$
 
 for $W$ of shape $(m, n)$, inputs by outputs. ${\rm orth}(U S V^{\sf T})$ is close to
@@ -40,7 +40,7 @@ from funcnn.optim._rates import (
     hyperparameter,
     hyperparameters,
 )
-from funcnn.optim._trees import Mask, place, spread
+from funcnn.optim._trees import Mask, flatten, place, spread
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 
@@ -138,14 +138,15 @@ def muon(
     mask = two_axes if matrices is None else matrices
 
     def labels(tree):
-        leaves, treedef = tree_flatten_with_path(tree)
         chosen = spread("muon", "a mask", mask, tree)
-        for (path, w), is_matrix in zip(leaves, chosen, strict=True):
+        placed, _ = tree_flatten_with_path(tree)
+        for (path, w), is_matrix in zip(placed, chosen, strict=True):
             if is_matrix and jnp.ndim(w) < 2:
                 raise ValueError(
                     "muon needs matrices of two axes or more; "
                     f"got shape {jnp.shape(w)} at {place(path)}."
                 )
+        _, treedef = flatten(tree)
         return treedef.unflatten(["matrices" if m else "others" for m in chosen])
 
     return parts("muon", {"matrices": of_matrices, "others": of_others}, labels)

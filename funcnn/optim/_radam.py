@@ -14,7 +14,8 @@ Liu et al., "On the variance of the adaptive learning rate and beyond", 2020,
 arXiv:1908.03265.
 
 **Conventions.** As in optax; the paper and PyTorch divide by $\sqrt{\nu_t} + \epsilon$
-before they debias. Weights may decay as AdamW's do, by $-\eta_t \lambda W_{t-1}$.
+before they debias, and the paper does so from $\rho_t > 4$ on. Weights may decay as
+AdamW's do, by $-\eta_t \lambda W_{t-1}$.
 
 **Hard points.** $\rho_t$ is a small difference of large numbers while $t$ is small: with
 $1 - \beta_2^t$ taken from ${\rm expm1}$, as in `adam`, what is lost is a factor of
