@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import schedules
 from matplotlib.figure import Figure
 from sklearn import datasets
 
@@ -22,6 +23,14 @@ RATES = jnp.asarray(10.0 ** np.arange(-4, 1.25, 0.5), jnp.float32)
 
 def free(rate):
     return optim.schedule_free(optim.adam(rate, b1=0.0), rate)
+
+
+def clipped(optimizer):
+    return optim.chain(optim.clip_by_global_norm(1.0), optimizer)
+
+
+def falling(rate):
+    return optim.cosine_schedule(rate, 2000)
 
 
 FAMILIES = {
@@ -55,22 +64,17 @@ FAMILIES = {
         "lookahead": lambda rate: optim.lookahead(optim.adam(rate)),
     },
 }
-SCHEDULES = {
-    "constant": optim.constant_schedule(1.0),
-    "linear": optim.linear_schedule(1.0, 0.1, 80, 10),
-    "polynomial": optim.polynomial_schedule(1.0, 0.1, 2.0, 80, 10),
-    "exponential": optim.exponential_schedule(1.0, 0.5, 20),
-    "cosine": optim.cosine_schedule(1.0, 100),
-    "warmup_cosine": optim.warmup_cosine_schedule(1.0, 20, 100),
-    "one_cycle": optim.one_cycle_schedule(1.0, 100),
-    "cyclic": optim.cyclic_schedule(0.1, 1.0, 25, decay=0.7),
-    "piecewise": optim.piecewise_schedule(1.0, {30: 0.5, 70: 0.2}),
-    "inverse_sqrt": optim.inverse_sqrt_schedule(1.0, 10),
-    "warmup_stable_decay": optim.warmup_stable_decay_schedule(1.0, 15, 50, 35),
-    "join": optim.join_schedules(
-        [optim.cosine_schedule(1.0, 50), optim.cosine_schedule(0.5, 50)], [50]
+# What some methods lack on Rosenbrock's function, and those methods with it.
+HELP = [
+    ("radam", "gradients clipped to a norm of 1", lambda rate: clipped(optim.radam(rate))),
+    ("lamb", "a cosine schedule", lambda rate: optim.lamb(falling(rate))),
+    ("adafactor", "a cosine schedule", lambda rate: optim.adafactor(falling(rate))),
+    (
+        "adafactor",
+        "a cosine schedule and momentum",
+        lambda rate: optim.chain(optim.adafactor(falling(rate)), optim.trace(0.9)),
     ),
-}
+]
 
 
 def rosenbrock(w, key):
@@ -146,23 +150,31 @@ def end(curves):
     return np.where(np.isfinite(last), last, np.inf)
 
 
+def cell(curves):
+    """The loss at the end of the best run, and its rate."""
+    i = end(curves).argmin()
+    return f"{end(curves)[i]:.1e} ({float(RATES[i]):.0e})"
+
+
 def main():
     methods = {n: make for family in FAMILIES.values() for n, make in family.items()}
-    best, rows = {}, []
+    best, told, rows = {}, {}, []
     tasks = problems()
     for name, make in methods.items():
-        cells = []
         for task, (loss, start, steps) in tasks.items():
             curves = sweep(make, loss, start, steps)
-            i = end(curves).argmin()
-            best[name, task] = curves[i]
-            cells.append(f"{end(curves)[i]:.1e} ({float(RATES[i]):.0e})")
-        rows.append(f"| `{name}` | " + " | ".join(cells) + " |")
+            best[name, task] = curves[end(curves).argmin()]
+            told[name, task] = cell(curves)
+        rows.append(f"| `{name}` | " + " | ".join(told[name, t] for t in tasks) + " |")
         print(rows[-1], file=sys.stderr, flush=True)
-    head = ["| | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
-    (HERE / "optimizers-table.txt").write_text("\n".join([*head, *rows]) + "\n")
+    lines = ["| | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 1) + "|"]
+    lines += [*rows, "", "| Rosenbrock | alone | with | |", "|---|---|---|---|"]
+    for name, what, make in HELP:
+        more = cell(sweep(make, *tasks["Rosenbrock"]))
+        lines.append(f"| `{name}` | {told[name, 'Rosenbrock']} | {what} | {more} |")
+    (HERE / "optimizers-table.txt").write_text("\n".join(lines) + "\n")
     draw_families(best)
-    draw_schedules()
+    schedules.draw()
 
 
 def draw_families(best):
@@ -178,16 +190,6 @@ def draw_families(best):
         "Logistic regression on the breast cancer data: loss, each at its best rate"
     )
     figure.savefig(HERE / "optimizers.png", dpi=90)
-
-
-def draw_schedules():
-    figure, steps = Figure(figsize=(11, 5), layout="constrained"), jnp.arange(110)
-    for ax, (name, schedule) in zip(
-        figure.subplots(3, 4, sharex=True, sharey=True).flat, SCHEDULES.items(), strict=True
-    ):
-        ax.plot(steps, jax.vmap(schedule)(steps), linewidth=1.4)
-        ax.set_title(name, fontsize=9)
-    figure.savefig(HERE / "schedules.png", dpi=90)
 
 
 if __name__ == "__main__":

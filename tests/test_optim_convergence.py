@@ -1,30 +1,18 @@
 """Every method gets to the bottom of something, and the page on optimizers has it."""
 
-import inspect
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_optim_protocol import MAKERS
+from optim_makers import MAKERS, methods
 
 from funcnn import optim
 
 PAGE = Path(__file__).parents[1] / "docs/optimizers.md"
 RATES = 10.0 ** jnp.arange(-3, 1.25, 0.5)
 CURVATURES = jnp.logspace(-2, 0, 10)
-
-
-def methods():
-    """Public functions that take a learning rate and are no part of another."""
-    return [
-        name
-        for name, value in vars(optim).items()
-        if inspect.isfunction(value)
-        and "learning_rate" in inspect.signature(value).parameters
-        and not name.startswith("scale_by_")
-    ]
 
 
 def data():

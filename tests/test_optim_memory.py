@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from optim_makers import methods, ones
 
 from funcnn import optim
 from funcnn.optim import _memory
@@ -184,7 +185,9 @@ CLIP = optim.clip_by_global_norm(1.0)
 # The scratch of a donated update, in sizes of the params.
 SCRATCH = {
     "sgd": (optim.sgd(0.1, 0.9), 0),
+    "adam": (optim.adam(0.1), 0),
     "adamw": (optim.adamw(0.1), 0),
+    "nadam, weights decay": (optim.nadam(0.1, weight_decay=0.1), 0),
     "rmsprop": (optim.rmsprop(0.1, momentum=0.9), 0),
     "adagrad": (optim.adagrad(0.1), 0),
     "amsgrad": (optim.amsgrad(0.1), 0),
@@ -198,12 +201,22 @@ SCRATCH = {
     "lion, bfloat16": (optim.lion(0.1, **LOW), 0),
     "lamb": (optim.lamb(0.1), 1),  # every leaf's step, until its norm is known
     "lars": (optim.lars(0.1), 1),
+    "adadelta": (optim.adadelta(0.1), 1),
+    "adafactor": (optim.adafactor(0.1), 1.01),
+    "muon": (optim.muon(0.1), 4.25),
+    "sophia": (optim.sophia(0.1, ones()), 0),
+    "schedule_free": (optim.schedule_free(optim.sgd(0.1), 0.1), 1),
+    "lookahead": (optim.lookahead(optim.adam(0.1)), 1),
 }
+
+
+def test_the_scratch_of_every_method_is_known():
+    assert {*methods(), "lookahead"} <= {name.split(",")[0] for name in SCRATCH}
 
 
 @pytest.mark.parametrize("name", SCRATCH)
 def test_a_donated_update_allocates_no_second_copy(name):
-    """Not even of one of the leaves, and a single one of the params where it says so."""
+    """Not even of one of the leaves, and as many of the params as is told, no more."""
     optimizer, copies = SCRATCH[name]
 
     def step(params, state, grads):

@@ -106,6 +106,15 @@ def matrices(params):
     return jax.tree.map(lambda w: w.ndim == 2, params)
 
 
+def decaying(direction):
+    """optax's chain of a direction, weights that decay where they are matrices, a rate."""
+    return optax.chain(
+        direction,
+        optax.add_decayed_weights(0.1, matrices),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
 DECAYS = {"stem": True, "body": False, "head": Block(True, None)}
 PAIRS = {
     "sgd": (optim.sgd(rate), optax.sgd(rate)),
@@ -133,6 +142,10 @@ PAIRS = {
         optim.amsgrad(rate, 0.8, 0.9, 1e-3),
         optax.amsgrad(rate, 0.8, 0.9, 1e-3),
     ),
+    "amsgrad, weights decay": (
+        optim.amsgrad(rate, weight_decay=0.1, mask=matrices),
+        decaying(optax.scale_by_amsgrad()),
+    ),
     "adamw": (
         optim.adamw(rate, weight_decay=0.1, mask=DECAYS),
         optax.adamw(
@@ -144,9 +157,22 @@ PAIRS = {
         optim.adamax(rate, 0.8, 0.99, 1e-3),
         optax.adamax(rate, 0.8, 0.99, 1e-3),
     ),
+    "adamax, weights decay": (
+        optim.adamax(rate, weight_decay=0.1, mask=matrices),
+        optax.adamaxw(rate, weight_decay=0.1, mask=matrices),
+    ),
     "nadam": (optim.nadam(rate), optax.nadam(rate)),
+    "nadam, weights decay": (
+        optim.nadam(rate, weight_decay=0.1, mask=matrices),
+        optax.nadamw(rate, weight_decay=0.1, mask=matrices),
+    ),
     "nadam, all": (optim.nadam(rate, 0.8, 0.99, 1e-3), optax.nadam(rate, 0.8, 0.99, 1e-3)),
-    "radam": (optim.radam(rate, b2=0.99), optax.radam(rate, b2=0.99)),
+    "radam": (optim.radam(rate), optax.radam(rate)),
+    "radam, a short memory": (optim.radam(rate, b2=0.99), optax.radam(rate, b2=0.99)),
+    "radam, weights decay": (
+        optim.radam(rate, weight_decay=0.1, mask=matrices),
+        decaying(optax.scale_by_radam()),
+    ),
     "radam, all": (
         optim.radam(rate, 0.8, 0.9, 1e-3, 4.5),
         optax.radam(rate, 0.8, 0.9, 1e-3, threshold=4.5),
@@ -163,13 +189,13 @@ PAIRS = {
     ),
     "lamb": (optim.lamb(rate), optax.lamb(rate)),
     "lamb, all": (
-        optim.lamb(rate, 0.8, 0.99, 1e-3, 0.1),
-        optax.lamb(rate, 0.8, 0.99, 1e-3, weight_decay=0.1),
+        optim.lamb(rate, 0.8, 0.99, 1e-3, 0.1, mask=matrices),
+        optax.lamb(rate, 0.8, 0.99, 1e-3, weight_decay=0.1, mask=matrices),
     ),
     "lars": (optim.lars(rate), optax.lars(rate)),
     "lars, all": (
-        optim.lars(rate, 0.8, 0.1, 0.01, 0.1, True),
-        optax.lars(rate, 0.1, trust_coefficient=0.01, eps=0.1, momentum=0.8, nesterov=True),
+        optim.lars(rate, 0.8, 0.1, 0.01, 0.1, True, mask=matrices),
+        optax.lars(rate, 0.1, matrices, 0.01, 0.1, momentum=0.8, nesterov=True),
     ),
     "adafactor": (optim.adafactor(0.1, weight_decay=0.1), optax_adafactor()),
     "adafactor, factored": (
@@ -251,6 +277,9 @@ def test_equals_optax_for_500_steps(name):
     [
         ("adamax", optim.adamax(rate, b2=0.999001)),
         ("lamb", optim.lamb(rate, weight_decay=1e-9)),
+        ("lamb, all", optim.lamb(rate, 0.8, 0.99, 1e-3, 0.1)),
+        ("nadam, weights decay", optim.nadam(rate, weight_decay=0.1)),
+        ("radam", optim.radam(rate, threshold=6.5)),
         ("adafactor", optim.adafactor(0.1, 0.8000001, weight_decay=0.1)),
         ("schedule_free", optim.schedule_free(optim.sgd(0.1), 0.1, 0.9000001)),
     ],

@@ -152,6 +152,14 @@ def test_an_optimizer_takes_one():
             "one_cycle_schedule needs rise between 0 and 1 of 10 steps; got 1.0.",
         ),
         (
+            lambda: optim.one_cycle_schedule(0.1, 10, start=0.0),
+            "one_cycle_schedule needs start above 0; got 0.0.",
+        ),
+        (
+            lambda: optim.exponential_schedule(0.1, 0.0, 10),
+            "exponential_schedule needs rate above 0; got 0.0.",
+        ),
+        (
             lambda: optim.cyclic_schedule(0.0, 0.1, 10, shape="square"),
             'cyclic_schedule needs shape "triangle" or "cosine"; got \'square\'.',
         ),

@@ -1,6 +1,7 @@
 """Optimizers against PyTorch's, step for step in float64."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -100,8 +101,34 @@ PAIRS = {
     ),
     "adagrad": (optim.adagrad(0.1, 0.0, 0.0), adagrad(eps=0.0)),
     "adadelta": (optim.adadelta(), lambda params: torch.optim.Adadelta(params)),
+    # eps is 0 where PyTorch adds it elsewhere
+    "radam": (
+        optim.radam(0.1, eps=0.0),
+        lambda params: torch.optim.RAdam(params, lr=0.1, eps=0.0),
+    ),
+    "radam, weights decay": (
+        optim.radam(0.1, eps=0.0, weight_decay=DECAY),
+        lambda params: torch.optim.RAdam(
+            params, lr=0.1, eps=0.0, weight_decay=DECAY, decoupled_weight_decay=True
+        ),
+    ),
     "adamax": (optim.adamax(0.1), lambda params: torch.optim.Adamax(params, lr=0.1)),
 }
+
+
+def shrinking(step):
+    return jnp.minimum(0.1, 1.0 / jnp.sqrt(step.astype(float) + 1.0))
+
+
+def test_adafactor_equals_torch_step_for_step(monkeypatch):
+    """PyTorch's rate shrinks by itself, it adds no eps, and factors the last two axes."""
+    monkeypatch.setitem(SHAPES, "head", (5, 3))
+    ours = optim.adafactor(shrinking, eps=0.0, least_size=1)
+    least = (1e-200, 1e-3)
+    want = run_torch(lambda params: torch.optim.Adafactor(params, lr=0.1, eps=least))
+    assert_close(run(ours), want)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_close(run(optim.adafactor(shrinking, eps=0.0)), want)  # nothing factored
 
 
 def assert_close(got, want):

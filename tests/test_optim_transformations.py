@@ -105,6 +105,10 @@ PAIRS = {
         optim.inject(optim.adamw, learning_rate=rate, b1=0.8, weight_decay=0.1),
         optax.inject_hyperparams(optax.adamw)(rate, b1=0.8, weight_decay=0.1),
     ),
+    "inject, weight decay": (
+        optim.inject(optim.adamw, learning_rate=0.1, weight_decay=rate),
+        optax.inject_hyperparams(optax.adamw)(0.1, weight_decay=rate),
+    ),
     "chain": (
         optim.chain(optim.scale_by_adam(), optim.trace(0.5), optim.scale(0.1)),
         optax.chain(optax.scale_by_adam(), optax.trace(0.5), optax.scale(0.1)),
@@ -359,6 +363,21 @@ def test_hutchinson_has_the_diagonal_as_mean():
             "schedule_free needs beta above 0; got 0.0.",
         ),
         (
+            lambda: optim.lookahead(optim.sgd(0.1), alpha=1.5),
+            ValueError,
+            r"lookahead needs alpha in \[0, 1\]; got 1.5.",
+        ),
+        (
+            lambda: optim.muon(0.1, adam_b1=1.0),
+            ValueError,
+            r"muon needs adam_b1 in \[0, 1\); got 1.0.",
+        ),
+        (
+            lambda: optim.add_noise(0.1, 0.5, jnp.ones(2)),
+            TypeError,
+            r"add_noise needs a jax.random.key; got Array.*",
+        ),
+        (
             lambda: optim.add_noise(0.1, 0.5, 3),
             TypeError,
             "add_noise needs a jax.random.key; got 3.",
@@ -388,7 +407,7 @@ def test_hutchinson_has_the_diagonal_as_mean():
                 jnp.ones(2), optim.muon(0.1, matrices=True).init(jnp.ones(2)), jnp.ones(2)
             ),
             ValueError,
-            r"muon needs matrices of two axes or more; got shape \(2,\).",
+            r"muon needs matrices of two axes or more; got shape \(2,\) at the root.",
         ),
         (
             lambda: optim.hutchinson(KEY).update(jnp.ones(2), None, jnp.ones(2)),

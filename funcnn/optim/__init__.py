@@ -2,6 +2,10 @@
 
 `init(params) -> state`, then `update(grads, state, params) -> (updates, state)` and
 `apply_updates(params, updates)`. Either library's chains take the other's members.
+
+Methods take a `learning_rate` and train alone. What takes an `optimizer` wraps it, and
+all else that returns one is a part for `chain`. A `*_schedule` is a learning rate. A
+`*State` is what an optimizer remembers. Names are in the order of their files.
 """
 
 from funcnn.optim._accumulate import AccumulateState as AccumulateState

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from funcnn._checks import integer
 from funcnn._numerics import accumulator
 from funcnn.optim._optimizer import Optimizer, extended
-from funcnn.optim._trees import float_leaves, leafwise, match
+from funcnn.optim._trees import checked, float_leaves, leafwise, match
 
 
 class AccumulateState(NamedTuple):
@@ -46,7 +46,7 @@ def accumulate(optimizer: Optimizer, every: int) -> Optimizer:
         return AccumulateState(jnp.zeros((), jnp.int32), total, optimizer.init(params))
 
     def update(grads, state, params=None, **extra):
-        grads = float_leaves("accumulate", "gradients", grads)
+        grads = checked("accumulate", grads, params)
         match("accumulate", "gradients", grads, state.total, "the sum in its state")
         total = leafwise(lambda t, g: t + g, (state.total, grads))
 

@@ -7,7 +7,8 @@ u_t = \max(\beta_2 u_{t-1}, |g_t| + \epsilon), \qquad
 W_t = W_{t-1} - \frac{\eta_t}{1 - \beta_1^t} \frac{\mu_t}{u_t}.$$
 
 Kingma & Ba, "Adam: a method for stochastic optimization", 2015, arXiv:1412.6980, section
-7.1. optax and PyTorch define it alike.
+7.1. optax and PyTorch define it alike. Weights may decay as AdamW's do, by
+$-\eta_t \lambda W_{t-1}$, which is optax's `adamaxw`.
 """
 
 from typing import Any, NamedTuple
@@ -18,9 +19,10 @@ from jax.typing import ArrayLike
 
 from funcnn.optim._adam import debias
 from funcnn.optim._memory import Moments
-from funcnn.optim._method import method
+from funcnn.optim._method import decoupled, method
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import LearningRate, hyperparameters
+from funcnn.optim._trees import Mask
 
 
 class AdamaxState(NamedTuple):
@@ -37,6 +39,8 @@ def adamax(
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
     *,
+    weight_decay: ArrayLike = 0.0,
+    mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
     r"""Step by the gradient's running mean over its largest magnitude of late.
@@ -46,6 +50,8 @@ def adamax(
         b1: decay of the mean, in [0, 1).
         b2: decay of the largest magnitude, in [0, 1).
         eps: $\epsilon$, at least 0.
+        weight_decay: $\lambda$, at least 0, as in `adamw`; a Python 0.0 needs no params.
+        mask: which leaves decay, as in `adamw`.
         moments: what to store $\mu$ and $u$ as, as in `adam`.
 
     Returns:
@@ -53,8 +59,8 @@ def adamax(
 
     Raises:
         TypeError: if a hyperparameter is no number, or a leaf is not floating-point.
-        ValueError: if a hyperparameter lies outside its range, or gradients do not match
-            the params.
+        ValueError: if a hyperparameter lies outside its range, gradients do not match the
+            params, or `update` gets none and weights decay.
     """
     hyperparameters("adamax", b1=b1, b2=b2, eps=eps)
 
@@ -68,5 +74,12 @@ def adamax(
         return b1, 1 - b1, b2, *debias(t, b1), eps
 
     return method(
-        "adamax", AdamaxState, rule, scalars, learning_rate, moments=moments, keeps=True
+        "adamax",
+        AdamaxState,
+        rule,
+        scalars,
+        learning_rate,
+        moments=moments,
+        keeps=True,
+        **decoupled(weight_decay, mask),
     )

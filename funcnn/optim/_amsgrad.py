@@ -8,7 +8,8 @@ W_t = W_{t-1} - \eta_t\,\frac{\hat\mu_t}{\sqrt{\check\nu_t} + \epsilon}.$$
 Reddi, Kale & Kumar, "On the convergence of Adam and beyond", 2018, arXiv:1904.09237.
 
 **Conventions.** As in optax, the largest $\hat\nu$ is kept, debiased; PyTorch keeps the
-largest $\nu$ and debiases it afterwards, which makes the first steps longer.
+largest $\nu$ and debiases it afterwards, which makes the first steps longer. Weights may
+decay as AdamW's do, by $-\eta_t \lambda W_{t-1}$.
 """
 
 from typing import Any, NamedTuple
@@ -19,9 +20,10 @@ from jax.typing import ArrayLike
 
 from funcnn.optim._adam import debias, means
 from funcnn.optim._memory import Moments
-from funcnn.optim._method import method
+from funcnn.optim._method import decoupled, method
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import LearningRate, hyperparameters
+from funcnn.optim._trees import Mask
 
 
 class AmsgradState(NamedTuple):
@@ -39,6 +41,8 @@ def amsgrad(
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
     *,
+    weight_decay: ArrayLike = 0.0,
+    mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
     r"""Adam, divided by the largest second moment so far.
@@ -48,6 +52,8 @@ def amsgrad(
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: $\epsilon$, at least 0.
+        weight_decay: $\lambda$, at least 0, as in `adamw`; a Python 0.0 needs no params.
+        mask: which leaves decay, as in `adamw`.
         moments: what to store the moments as, as in `adam`.
 
     Returns:
@@ -55,8 +61,8 @@ def amsgrad(
 
     Raises:
         TypeError: if a hyperparameter is no number, or a leaf is not floating-point.
-        ValueError: if a hyperparameter lies outside its range, or gradients do not match
-            the params.
+        ValueError: if a hyperparameter lies outside its range, gradients do not match the
+            params, or `update` gets none and weights decay.
     """
     hyperparameters("amsgrad", b1=b1, b2=b2, eps=eps)
 
@@ -71,5 +77,12 @@ def amsgrad(
         return *means(b1, b2), *debias(t, b1, b2), eps
 
     return method(
-        "amsgrad", AmsgradState, rule, scalars, learning_rate, moments=moments, keeps=True
+        "amsgrad",
+        AmsgradState,
+        rule,
+        scalars,
+        learning_rate,
+        moments=moments,
+        keeps=True,
+        **decoupled(weight_decay, mask),
     )

@@ -8,7 +8,7 @@ is over all others; optax takes the first axis for them, as PyTorch's weights ha
 from typing import NamedTuple
 
 from funcnn.optim._optimizer import Optimizer
-from funcnn.optim._trees import float_leaves, leafwise
+from funcnn.optim._trees import checked, leafwise
 
 
 class CentralizeState(NamedTuple):
@@ -30,9 +30,7 @@ def centralize() -> Optimizer:
         return CentralizeState()
 
     def update(grads, state, params=None):
-        del params
-        grads = float_leaves("centralize", "gradients", grads)
-        return leafwise(centred, (grads,)), state
+        return leafwise(centred, (checked("centralize", grads, params),)), state
 
     return Optimizer(init, update)
 

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 from funcnn._numerics import accumulator, promote
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import hyperparameter
-from funcnn.optim._trees import float_leaves, leafwise
+from funcnn.optim._trees import checked, float_leaves, leafwise
 
 
 class ClipState(NamedTuple):
@@ -71,8 +71,7 @@ def clip_by_global_norm(limit: ArrayLike) -> Optimizer:
         return ClipState()
 
     def update(grads, state, params=None):
-        del params
-        grads = float_leaves("clip_by_global_norm", "gradients", grads)
+        grads = checked("clip_by_global_norm", grads, params)
         norm = global_norm(grads)
         most = jnp.asarray(limit, norm.dtype)
         within = norm <= most  # False of a NaN

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 from funcnn.optim._clip import ClipState
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import hyperparameter, hyperparameters
-from funcnn.optim._trees import float_leaves, leafwise, match, need_params
+from funcnn.optim._trees import checked, leafwise, need_params
 
 
 def clip(limit: ArrayLike) -> Optimizer:
@@ -97,11 +97,11 @@ def leaf_by_leaf(name, rule, *scalars, weights=None):
         return ClipState()
 
     def update(grads, state, params=None):
-        grads = float_leaves(name, "gradients", grads)
+        if weights is not None:
+            need_params(name, params, weights)
+        grads = checked(name, grads, params)
         if weights is None:
             return leafwise(rule, (grads,), *scalars), state
-        need_params(name, params, weights)
-        match(name, "gradients", grads, params)
         return leafwise(rule, (grads, params), *scalars), state
 
     return Optimizer(init, update)

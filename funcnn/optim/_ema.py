@@ -51,7 +51,9 @@ def ema_params(decay: ArrayLike) -> Optimizer:
 
     def update(grads, state, params=None):
         need_params("ema_params", params, "it averages them")
+        grads = float_leaves("ema_params", "updates", grads)
         match("ema_params", "updates", grads, params)
+        match("ema_params", "updates", grads, state.mean, "the mean in its state")
         trees = state.mean, params, grads
         mean = leafwise(lambda m, w, u, b, a: b * m + a * (w + u), trees, decay, 1 - decay)
         return grads, EmaState(state.step + 1, mean)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from funcnn._checks import integer
 from funcnn.optim._optimizer import Optimizer, extended
-from funcnn.optim._trees import float_leaves
+from funcnn.optim._trees import checked
 
 
 class FiniteState(NamedTuple):
@@ -42,7 +42,7 @@ def apply_if_finite(optimizer: Optimizer, most: int) -> Optimizer:
         return FiniteState(row, total, optimizer.init(params))
 
     def update(grads, state, params=None, **extra):
-        grads = float_leaves("apply_if_finite", "gradients", grads)
+        grads = checked("apply_if_finite", grads, params)
         finite = all_finite(grads)
         row = jnp.where(finite, 0, state.row + 1)
 

@@ -1,5 +1,6 @@
 """Hyperparameters that live in the state."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ class InjectState(NamedTuple):
 
     def change(self, **values: ArrayLike) -> "InjectState":
         """Return this state with other hyperparameters.
+
+        What a schedule says takes their place again in the next update.
 
         Args:
             **values: scalars, by name.
@@ -50,7 +53,8 @@ def inject(make: Callable[..., Optimizer], **arguments: Any) -> Optimizer:
     Args:
         make: what makes the optimizer, `adamw` or a function of your own.
         **arguments: its arguments. Floating-point numbers and arrays go into the state; so
-            do the values of schedules for a `learning_rate`, anew in each update. All
+            do the values of schedules, anew in each update: of functions for a
+            `learning_rate`, or for what is a number by default, as `weight_decay`. All
             others (integers, bools, dtypes, masks) are passed on as they are.
 
     Returns:
@@ -60,19 +64,23 @@ def inject(make: Callable[..., Optimizer], **arguments: Any) -> Optimizer:
         TypeError: if a hyperparameter is no number; and what `make` raises.
         ValueError: if a schedule returns no scalar; and what `make` raises.
     """
+    scheduled = of_numbers(make)
     schedules = {
-        n: a for n, a in arguments.items() if callable(a) and n.endswith("learning_rate")
+        n: a
+        for n, a in arguments.items()
+        if callable(a) and (n.endswith("learning_rate") or n in scheduled)
     }
     numbers = {n: a for n, a in arguments.items() if numeric(a)}
     moving = numbers.keys() | schedules.keys()
     rest = {n: a for n, a in arguments.items() if n not in moving}
-    make(**arguments)  # raises what is wrong, before any step
 
     def values(step):
         named = {
             n: learning_rate_at(f"inject's {n}", s, step) for n, s in schedules.items()
         }
         return {n: strong(a) for n, a in named.items()}
+
+    make(**arguments | values(jnp.zeros((), jnp.int32)))  # raises what is wrong
 
     def init(params):
         step = jnp.zeros((), jnp.int32)
@@ -86,6 +94,15 @@ def inject(make: Callable[..., Optimizer], **arguments: Any) -> Optimizer:
         return updates, InjectState(state.step + 1, held, inner)
 
     return Optimizer(init, update)
+
+
+def of_numbers(make):
+    """The names of the parameters that are floating-point numbers by default."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):  # of some that are not written in Python
+        return set()
+    return {p.name for p in parameters if isinstance(p.default, float)}
 
 
 def numeric(a):

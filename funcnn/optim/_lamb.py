@@ -11,15 +11,14 @@ You et al., "Large batch optimization for deep learning: training BERT in 76 min
 2020, arXiv:1904.00962, with the identity for $\phi$. optax defines it alike.
 """
 
-import math
-
 from jax.typing import ArrayLike
 
 from funcnn.optim._adam import AdamState, adam_rule, debias, means
 from funcnn.optim._memory import Moments
 from funcnn.optim._method import method
 from funcnn.optim._optimizer import Optimizer
-from funcnn.optim._rates import LearningRate, hyperparameter, hyperparameters
+from funcnn.optim._rates import LearningRate, hyperparameters
+from funcnn.optim._trees import Mask
 from funcnn.optim._trust_ratio import WHY, trusted
 
 
@@ -30,6 +29,7 @@ def lamb(
     eps: ArrayLike = 1e-6,
     weight_decay: ArrayLike = 0.0,
     *,
+    mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
     r"""Adam's steps, each leaf's in proportion to the norm of its weights.
@@ -40,6 +40,7 @@ def lamb(
         b2: decay of the second moment, in [0, 1).
         eps: $\epsilon$, at least 0.
         weight_decay: $\lambda$, at least 0.
+        mask: which leaves decay, as in `adamw`: the authors leave out biases and norms.
         moments: what to store the moments as, as in `adam`.
 
     Returns:
@@ -51,7 +52,6 @@ def lamb(
             or gradients do not match the params.
     """
     hyperparameters("lamb", b1=b1, b2=b2, eps=eps)
-    hyperparameter("lamb", "weight_decay", weight_decay, below=math.inf)
 
     def rule(g, w, mu, nu, *scalars, keep):
         *own, decay = scalars
@@ -59,7 +59,7 @@ def lamb(
         return trusted(u + decay * w, w, 1, 0), mu, nu
 
     def scalars(t):
-        return *means(b1, b2), *debias(t, b1, b2), eps, weight_decay
+        return *means(b1, b2), *debias(t, b1, b2), eps
 
     return method(
         "lamb",
@@ -68,6 +68,9 @@ def lamb(
         scalars,
         learning_rate,
         weights=WHY,
+        weight_decay=weight_decay,
+        mask=mask,
+        decays=True,
         moments=moments,
         keeps=True,
     )

@@ -26,6 +26,7 @@ from funcnn.optim._memory import Moments
 from funcnn.optim._method import method
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import LearningRate, hyperparameter, hyperparameters
+from funcnn.optim._trees import Mask
 from funcnn.optim._trust_ratio import WHY, trusted
 
 
@@ -44,6 +45,7 @@ def lars(
     eps: ArrayLike = 0.0,
     nesterov: bool = False,
     *,
+    mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
     r"""Momentum, each leaf's steps in proportion to the norm of its weights.
@@ -54,7 +56,10 @@ def lars(
         weight_decay: $\lambda$, at least 0.
         coefficient: $c$, at least 0.
         eps: $\epsilon$, at least 0.
-        nesterov: whether the momentum looks ahead.
+        nesterov: whether the momentum looks ahead: the step is $d + \beta b$ then, with $d$
+            the term that $b$ has got.
+        mask: which leaves decay, as in `adamw`. Those that are to have `sgd`'s steps, as
+            biases and norms often are, are for `partition`.
         moments: what to store the momentum as, as in `adam`.
 
     Returns:
@@ -66,16 +71,15 @@ def lars(
             or gradients do not match the params.
     """
     hyperparameters("lars", momentum=momentum, eps=eps)
-    hyperparameter("lars", "weight_decay", weight_decay, below=math.inf)
     hyperparameter("lars", "coefficient", coefficient, below=math.inf)
 
-    def rule(g, w, b, beta, decay, coefficient, eps, eta):
+    def rule(g, w, b, beta, coefficient, eps, decay, eta):
         d = eta * trusted(g + decay * w, w, coefficient, eps)
         b = beta * b + d
         return (d + beta * b if nesterov else b), b
 
     def scalars(t):
-        return momentum, weight_decay, coefficient, eps
+        return momentum, coefficient, eps
 
     return method(
         "lars",
@@ -84,6 +88,9 @@ def lars(
         scalars,
         learning_rate,
         weights=WHY,
+        weight_decay=weight_decay,
+        mask=mask,
+        decays=True,
         moments=moments,
         rated=True,
     )

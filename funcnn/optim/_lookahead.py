@@ -49,7 +49,7 @@ def lookahead(optimizer: Optimizer, every: int = 5, alpha: ArrayLike = 0.5) -> O
     """
     step_of = extended("lookahead", optimizer)
     every = integer("lookahead", "every", every, minimum=1)
-    hyperparameter("lookahead", "alpha", alpha, below=1 + 1e-12)
+    hyperparameter("lookahead", "alpha", alpha, most=1)
 
     def init(params):
         params = float_leaves("lookahead", "params", params)
@@ -59,6 +59,7 @@ def lookahead(optimizer: Optimizer, every: int = 5, alpha: ArrayLike = 0.5) -> O
     def update(grads, state, params=None, **extra):
         need_params("lookahead", params, "slow weights follow them")
         match("lookahead", "gradients", grads, params)
+        match("lookahead", "gradients", grads, state.slow, "the slow weights in its state")
         moves, inner = step_of(grads, state.inner, params, **extra)
         step = state.step + 1
         meets = (step % every == 0).astype(jnp.float32)

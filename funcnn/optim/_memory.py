@@ -90,10 +90,31 @@ def load(stored, shape):
     return dequantise(stored, shape) if isinstance(stored, Blocks) else stored
 
 
+def packed(slot):
+    """A slot of a state, with the codes alone of what is in blocks."""
+
+    def blocks(a):
+        return isinstance(a, Blocks)
+
+    return jax.tree.map(lambda a: a.codes if blocks(a) else a, slot, is_leaf=blocks)
+
+
+def like_stored(a, moments):
+    """What has the shape of what is stored of `a`: of the codes, if it is in blocks."""
+    if not isinstance(moments, Int8):
+        return a
+    return jax.ShapeDtypeStruct(layout(math.prod(a.shape), moments.block), jnp.int8)
+
+
+def layout(size, block):
+    """The shape of the codes of an array of some size."""
+    block = min(block, max(size, 1))
+    return max(1, math.ceil(size / block)), block
+
+
 def quantise(x, block, step, salt):
     """Round an array to codes, in blocks along its elements."""
-    block = min(block, max(x.size, 1))
-    count = max(1, math.ceil(x.size / block))
+    count, block = layout(x.size, block)
     x = jnp.pad(x.astype(jnp.float32).ravel(), (0, count * block - x.size))
     x = x.reshape(count, block)
     scales = jnp.max(jnp.abs(x), axis=1, keepdims=True)

@@ -3,17 +3,27 @@
 import functools
 import math
 
+import jax
 import jax.numpy as jnp
 
-from funcnn.optim._memory import Int8, check_moments, load, rounded_by_chance, store
+from funcnn.optim._memory import (
+    check_moments,
+    like_stored,
+    load,
+    packed,
+    rounded_by_chance,
+    store,
+)
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import check_learning_rate, hyperparameter, learning_rate_at
 from funcnn.optim._trees import (
     caster,
+    checked,
     flatten,
     float_leaves,
     match,
     need_params,
+    shape_of,
     spread,
     widest,
     zeros,
@@ -35,6 +45,7 @@ def method(
     weight_decay=None,
     mask=None,
     moments=None,
+    decays=False,
     rated=False,
     keeps=False,
 ):
@@ -53,6 +64,8 @@ def method(
         weights: why the rule needs the weights ("..."), which then come after `g`.
         weight_decay: if not None, the direction is `direction + weight_decay * w`.
         mask: which leaves decay, as in `spread`; None for all.
+        decays: the rule takes the weight decay, after its scalars, as a number that is 0
+            where the mask is not, and its direction holds it.
         moments: what slots are stored as; see `check_moments`.
         rated: the rule takes the learning rate, last, and its direction holds it.
         keeps: the rule makes its direction of the new slots, after it passed them through
@@ -68,7 +81,6 @@ def method(
     check_moments(name, moments)
     reason = weights or (None if weight_decay is None else "its weights decay")
     by_chance = keeps and moments is not None and rounded_by_chance(moments)
-    comparable = start is None and not isinstance(moments, Int8)
 
     def pack(step, tree, rows):
         """The state of rows of slots, one row a leaf."""
@@ -91,17 +103,23 @@ def method(
         each = zip(new, dtypes, salts, strict=True)
         return [store(a, moments, dtype, step, salt) for a, dtype, salt in each]
 
+    def spec(a):
+        """What has the shapes of the slots of a leaf like `a`, as they are stored."""
+        new = jax.eval_shape(start, a) if start else [a] * len(names)
+        return [like_stored(b, moments) for b in new]
+
     def update(grads, before, params=None):
-        grads = float_leaves(name, "gradients", grads)
-        columns = [getattr(before, n) for n in names]
-        if comparable:
-            for n, column in zip(names, columns, strict=True):
-                match(name, "gradients", grads, column, f"the {called(n)} in its state")
         if reason:
             need_params(name, params, reason)
-        if params is not None:
-            match(name, "gradients", grads, params)
+        grads = checked(name, grads, params)
         leaves, tree = flatten(grads)
+        columns = [getattr(before, n) for n in names]
+        needed = list(zip(*map(spec, leaves), strict=True)) or [()] * len(names)
+        for n, column, likes in zip(names, columns, needed, strict=True):
+            whole = [shape_of(a) for a in likes] == [g.shape for g in leaves]
+            what = "gradients" if whole else "what it keeps of gradients"
+            likes, model = tree.unflatten(likes), f"the {called(n)} in its state"
+            match(name, what, likes, packed(column), model)
         stored = list(zip(*map(tree.flatten_up_to, columns), strict=True))
         ws = tree.flatten_up_to(params) if reason else [None] * len(leaves)
         decayed = [weight_decay is not None] * len(leaves)
@@ -123,14 +141,15 @@ def method(
             arrays = [a.astype(dtype) for a in arrays]
             w = arrays.pop(1) if reason else None
             given = (w,) if weights else ()
-            last = (eta,) if rated else ()
+            last = [decay if decayed[i] else jnp.zeros_like(decay)] if decays else []
+            last += [eta] if rated else []
             row = functools.partial(kept, i, dtypes=[a.dtype for a in old], step=step)
             more = {}
             if keeps:
                 more["keep"] = Keeper(row, g.shape, dtype, by_chance)
             direction, *new = rule(arrays[0], *given, *arrays[1:], *own, *last, **more)
             rows.append(more["keep"].row if by_chance else row(new))
-            if decayed[i]:
+            if decayed[i] and not decays:
                 direction = direction + decay * w
             if learning_rate is not UNSCALED:
                 direction = -direction if rated else -eta * direction
@@ -138,6 +157,13 @@ def method(
         return tree.unflatten(updates), pack(step, tree, rows)
 
     return Optimizer(init, update)
+
+
+def decoupled(weight_decay, mask):
+    """Arguments of `method` for weights that may decay: none for a Python 0."""
+    if isinstance(weight_decay, int | float) and weight_decay == 0:
+        return {}
+    return {"weight_decay": weight_decay, "mask": mask}
 
 
 class Keeper:

@@ -4,7 +4,7 @@ For a matrix with gradient $g_t$, from $\mu_0 = 0$,
 
 $$\mu_t = \beta\,\mu_{t-1} + (1 - \beta)\,g_t, \qquad
 \bar\mu_t = \frac{\beta\,\mu_t}{1 - \beta^{t+1}} + \frac{(1 - \beta)\,g_t}{1 - \beta^t},
-\qquad W_t = W_{t-1} - \eta_t \left( \sqrt{\max(1, n / max(m, 1))}\;{\rm orth}(\bar\mu_t)
+\qquad W_t = W_{t-1} - \eta_t \left( \sqrt{\max(1, n / m)}\;{\rm orth}(\bar\mu_t)
 + \lambda W_{t-1} \right)$$
 
 for $W$ of shape $(m, n)$, inputs by outputs. ${\rm orth}(U S V^{\sf T})$ is close to
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import tree_flatten_with_path
 from jax.typing import ArrayLike
 
 from funcnn._checks import integer
@@ -32,9 +33,14 @@ from funcnn.optim._adam import build, debias
 from funcnn.optim._memory import Moments
 from funcnn.optim._method import method
 from funcnn.optim._optimizer import Optimizer
-from funcnn.optim._partition import boolean, parts
-from funcnn.optim._rates import LearningRate, hyperparameters
-from funcnn.optim._trees import Mask
+from funcnn.optim._partition import parts
+from funcnn.optim._rates import (
+    LearningRate,
+    check_learning_rate,
+    hyperparameter,
+    hyperparameters,
+)
+from funcnn.optim._trees import Mask, flatten, place, spread
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 
@@ -90,14 +96,15 @@ def muon(
             a leaf to be treated as a matrix has fewer than two axes, or gradients do not
             match the params.
     """
-    hyperparameters("muon", momentum=momentum, eps=eps)
+    hyperparameters("muon", momentum=momentum, eps=eps, adam_b1=adam_b1, adam_b2=adam_b2)
+    hyperparameter("muon", "adam_weight_decay", adam_weight_decay, below=math.inf)
+    if adam_learning_rate is None:
+        adam_learning_rate = learning_rate
+    else:
+        check_learning_rate("muon", adam_learning_rate, "adam_learning_rate")
     iterations = integer("muon", "iterations", iterations, minimum=0)
 
     def rule(g, mu, beta, a, ahead, now, eps):
-        if g.ndim < 2:
-            raise ValueError(
-                f"muon needs matrices of two axes or more; got shape {g.shape}."
-            )
         mu = beta * mu + a * g
         u = ahead * mu + now * g
         u = orthogonal(u.reshape(math.prod(u.shape[:-1]), u.shape[-1]), iterations, eps)
@@ -110,8 +117,6 @@ def muon(
             return momentum, 1 - momentum, momentum * next_c, (1 - momentum) * c, eps
         return momentum, 1 - momentum, c, 0.0, eps
 
-    if adam_learning_rate is None:
-        adam_learning_rate = learning_rate
     of_matrices = method(
         "muon",
         MuonState,
@@ -130,11 +135,19 @@ def muon(
         weight_decay=adam_weight_decay,
         moments=moments,
     )
-    mask = boolean(two_axes if matrices is None else matrices)
+    mask = two_axes if matrices is None else matrices
 
     def labels(tree):
-        found = mask(tree) if callable(mask) else mask
-        return jax.tree.map(lambda m: "matrices" if m else "others", found)
+        chosen = spread("muon", "a mask", mask, tree)
+        placed, _ = tree_flatten_with_path(tree)
+        for (path, w), is_matrix in zip(placed, chosen, strict=True):
+            if is_matrix and jnp.ndim(w) < 2:
+                raise ValueError(
+                    "muon needs matrices of two axes or more; "
+                    f"got shape {jnp.shape(w)} at {place(path)}."
+                )
+        _, treedef = flatten(tree)
+        return treedef.unflatten(["matrices" if m else "others" for m in chosen])
 
     return parts("muon", {"matrices": of_matrices, "others": of_others}, labels)
 

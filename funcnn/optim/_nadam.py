@@ -9,7 +9,8 @@ W_t = W_{t-1} - \eta_t\,\frac{\bar\mu_t}{\sqrt{\hat\nu_t} + \epsilon}.$$
 Dozat, "Incorporating Nesterov momentum into Adam", 2016.
 
 **Conventions.** As in optax, $\beta_1$ is constant. PyTorch, and the paper's algorithm,
-raise it from step to step.
+raise it from step to step. Weights may decay as AdamW's do, by $-\eta_t \lambda W_{t-1}$,
+which is NAdamW.
 """
 
 import jax.numpy as jnp
@@ -17,9 +18,10 @@ from jax.typing import ArrayLike
 
 from funcnn.optim._adam import AdamState, debias, means
 from funcnn.optim._memory import Moments
-from funcnn.optim._method import method
+from funcnn.optim._method import decoupled, method
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import LearningRate, hyperparameters
+from funcnn.optim._trees import Mask
 
 
 def nadam(
@@ -28,6 +30,8 @@ def nadam(
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
     *,
+    weight_decay: ArrayLike = 0.0,
+    mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
     r"""Adam whose first moment looks one step ahead.
@@ -37,6 +41,8 @@ def nadam(
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: $\epsilon$, at least 0.
+        weight_decay: $\lambda$, at least 0, as in `adamw`; a Python 0.0 needs no params.
+        mask: which leaves decay, as in `adamw`.
         moments: what to store the moments as, as in `adam`.
 
     Returns:
@@ -44,8 +50,8 @@ def nadam(
 
     Raises:
         TypeError: if a hyperparameter is no number, or a leaf is not floating-point.
-        ValueError: if a hyperparameter lies outside its range, or gradients do not match
-            the params.
+        ValueError: if a hyperparameter lies outside its range, gradients do not match the
+            params, or `update` gets none and weights decay.
     """
     hyperparameters("nadam", b1=b1, b2=b2, eps=eps)
 
@@ -60,5 +66,12 @@ def nadam(
         return *means(b1, b2), b1 * next_c1, (1 - b1) * c1, c2, eps
 
     return method(
-        "nadam", AdamState, rule, scalars, learning_rate, moments=moments, keeps=True
+        "nadam",
+        AdamState,
+        rule,
+        scalars,
+        learning_rate,
+        moments=moments,
+        keeps=True,
+        **decoupled(weight_decay, mask),
     )

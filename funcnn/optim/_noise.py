@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 
 from funcnn.optim._optimizer import Optimizer
 from funcnn.optim._rates import hyperparameter
-from funcnn.optim._trees import flatten, float_leaves, leafwise
+from funcnn.optim._trees import checked, flatten, leafwise
 
 
 class Key:
@@ -23,9 +23,10 @@ class Key:
 
     def __init__(self, name, key):
         dtype = getattr(key, "dtype", None)
-        if dtype is None or jnp.shape(key) not in ((), (2,), (4,)):
+        self.typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+        raw = dtype == jnp.uint32 and key.shape in ((2,), (4,))
+        if not (raw or (self.typed and key.shape == ())):
             raise TypeError(f"{name} needs a jax.random.key; got {key!r}.")
-        self.typed = jnp.issubdtype(dtype, jax.dtypes.prng_key)
         self.impl = jax.random.key_impl(key) if self.typed else None
         self.numbers = jax.random.key_data(key) if self.typed else key
 
@@ -73,14 +74,15 @@ def add_noise(eta: ArrayLike, gamma: ArrayLike, key: jax.Array) -> Optimizer:
         return NoiseState(jnp.zeros((), jnp.int32), own.start())
 
     def update(grads, state, params=None):
-        del params
-        leaves, tree = flatten(float_leaves("add_noise", "gradients", grads))
+        leaves, tree = flatten(checked("add_noise", grads, params))
         step = state.step + 1
         rest, keys = own.split(state.key, len(leaves))
         pairs = zip(keys, leaves, strict=True)
         noise = tree.unflatten([jax.random.normal(k, g.shape, g.dtype) for k, g in pairs])
         t = step.astype(jnp.result_type(float))
-        deviation = jnp.sqrt(jnp.asarray(eta, t.dtype)) * t ** (-0.5 * gamma)
+        deviation = jnp.sqrt(jnp.asarray(eta, t.dtype)) * t ** (
+            -0.5 * jnp.asarray(gamma, t.dtype)
+        )
         grads = leafwise(
             lambda g, z, d: g + d * z, (tree.unflatten(leaves), noise), deviation
         )

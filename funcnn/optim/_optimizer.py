@@ -13,7 +13,8 @@ class Optimizer(NamedTuple):
     `apply_updates` adds to the parameters. Neither jits itself.
 
     Some take more, by name: `sophia` the `loss` whose curvature it measures. `chain` and
-    all that wraps an optimizer pass such arguments on to those that take them.
+    all that wraps an optimizer pass such arguments on to those that take them; optax's
+    `chain` passes none on to optimizers that are not optax's.
     """
 
     init: Callable[..., Any]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.optim._optimizer import Optimizer, extended
-from funcnn.optim._trees import Mask, flatten, float_leaves, match, spread
+from funcnn.optim._trees import Mask, checked, flatten, match, spread
 
 
 class PartitionState(NamedTuple):
@@ -133,7 +133,7 @@ def freeze(mask: Mask) -> Optimizer:
         return FreezeState()
 
     def update(grads, state, params=None):
-        leaves, tree = flatten(float_leaves("freeze", "gradients", grads))
+        leaves, tree = flatten(checked("freeze", grads, params))
         found = spread("freeze", "a mask", mask, grads if params is None else params)
         pairs = zip(leaves, found, strict=True)
         new = [jnp.zeros_like(a) if frozen else a for a, frozen in pairs]

@@ -117,6 +117,7 @@ def master_weights(optimizer: Optimizer) -> Optimizer:
     def update(grads, state, params=None, **extra):
         need_params(name, params, "updates lead from them to its own")
         match(name, "gradients", grads, params)
+        match(name, "gradients", grads, state.params, "the params in its state")
         grads = wide(name, "gradients", grads)
         updates, inner = step_of(grads, state.inner, state.params, **extra)
         master = jax.tree.map(lambda m, u: m + u.astype(m.dtype), state.params, updates)

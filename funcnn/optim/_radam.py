@@ -14,10 +14,17 @@ Liu et al., "On the variance of the adaptive learning rate and beyond", 2020,
 arXiv:1908.03265.
 
 **Conventions.** As in optax; the paper and PyTorch divide by $\sqrt{\nu_t} + \epsilon$
-before they debias. **Hard point.** $\rho_t$ is a small difference of large numbers while
-$t$ is small: with $1 - \beta_2^t$ taken from ${\rm expm1}$, as in `adam`, what is lost is
-a factor of $\rho_\infty$ in rounding, 2000 for $\beta_2 = 0.999$, and not its square.
+before they debias, and the paper does so from $\rho_t > 4$ on. Weights may decay as
+AdamW's do, by $-\eta_t \lambda W_{t-1}$.
+
+**Hard points.** $\rho_t$ is a small difference of large numbers while $t$ is small: with
+$1 - \beta_2^t$ taken from ${\rm expm1}$, as in `adam`, what is lost is a factor of
+$\rho_\infty$ in rounding, 2000 for $\beta_2 = 0.999$, and not its square. For the first
+steps, five for $\beta_2 = 0.999$, nothing divides the mean: where gradients are large at
+first, clip them.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +32,10 @@ from jax.typing import ArrayLike
 
 from funcnn.optim._adam import AdamState, debias, means, one_minus_power
 from funcnn.optim._memory import Moments
-from funcnn.optim._method import method
+from funcnn.optim._method import decoupled, method
 from funcnn.optim._optimizer import Optimizer
-from funcnn.optim._rates import LearningRate, hyperparameters
+from funcnn.optim._rates import LearningRate, hyperparameter, hyperparameters
+from funcnn.optim._trees import Mask
 
 
 def radam(
@@ -35,8 +43,10 @@ def radam(
     b1: ArrayLike = 0.9,
     b2: ArrayLike = 0.999,
     eps: ArrayLike = 1e-8,
-    threshold: float = 5.0,
+    threshold: ArrayLike = 5.0,
     *,
+    weight_decay: ArrayLike = 0.0,
+    mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
     r"""Adam, with steps rectified while the second moment is uncertain.
@@ -47,6 +57,8 @@ def radam(
         b2: decay of the second moment, in [0, 1).
         eps: $\epsilon$, at least 0.
         threshold: the $\rho_t$, at least 4, from which on the second moment is used.
+        weight_decay: $\lambda$, at least 0, as in `adamw`; a Python 0.0 needs no params.
+        mask: which leaves decay, as in `adamw`.
         moments: what to store the moments as, as in `adam`.
 
     Returns:
@@ -54,12 +66,11 @@ def radam(
 
     Raises:
         TypeError: if a hyperparameter is no number, or a leaf is not floating-point.
-        ValueError: if a hyperparameter lies outside its range, or gradients do not match
-            the params.
+        ValueError: if a hyperparameter lies outside its range, gradients do not match the
+            params, or `update` gets none and weights decay.
     """
     hyperparameters("radam", b1=b1, b2=b2, eps=eps)
-    if not threshold >= 4:
-        raise ValueError(f"radam needs threshold of at least 4; got {threshold}.")
+    hyperparameter("radam", "threshold", threshold, below=math.inf, least=4)
 
     def rule(g, mu, nu, b1, a1, b2, a2, c1, c2, factor, known, eps, keep):
         mu = b1 * mu + a1 * g
@@ -74,7 +85,14 @@ def radam(
         return *means(b1, b2), *debias(t, b1, b2), factor, known, eps
 
     return method(
-        "radam", AdamState, rule, scalars, learning_rate, moments=moments, keeps=True
+        "radam",
+        AdamState,
+        rule,
+        scalars,
+        learning_rate,
+        moments=moments,
+        keeps=True,
+        **decoupled(weight_decay, mask),
     )
 
 
@@ -84,7 +102,8 @@ def rectification(b2, t, threshold):
     count = t.astype(missing.dtype)
     final = jnp.asarray(2 / (1 - b2) - 1, missing.dtype)
     rho = final - 2 * count * (1 - missing) / missing
+    threshold = jnp.asarray(threshold, rho.dtype)
     known = rho >= threshold
-    safe = jnp.where(known, rho, jnp.asarray(threshold, rho.dtype))
+    safe = jnp.where(known, rho, threshold)
     square = (safe - 4) * (safe - 2) * final / ((final - 4) * (final - 2) * safe)
     return jax.lax.sqrt(jnp.where(known, square, 1)), known.astype(missing.dtype)

@@ -13,8 +13,10 @@ from funcnn._checks import number
 LearningRate = ArrayLike | Callable[[jax.Array], ArrayLike]
 
 
-def hyperparameter(optimizer, name, value, below=None):
-    """Check that a scalar is at least 0 and less than `below`, unless it is traced.
+def hyperparameter(optimizer, name, value, below=None, *, least=0.0, most=None):
+    """Check that a scalar is at least `least`, less than `below` and at most `most`.
+
+    Nothing is known of what is traced but its shape.
 
     Raises:
         TypeError: if it is not a number.
@@ -25,7 +27,9 @@ def hyperparameter(optimizer, name, value, below=None):
         if isinstance(value, jax.core.Tracer):
             return
         value = np.asarray(value).item()
-    number(optimizer, name, value, low=0.0)
+    number(optimizer, name, value, low=least)
+    if most is not None and not value <= most:
+        raise ValueError(f"{optimizer} needs {name} in [0, {most}]; got {value}.")
     if below is not None and not value < below:
         raise ValueError(f"{optimizer} needs {name} in [0, {below}); got {value}.")
 
@@ -51,10 +55,10 @@ def learning_rate_at(optimizer, learning_rate, step, what="learning_rate"):
     return rate
 
 
-def check_learning_rate(optimizer, learning_rate):
+def check_learning_rate(optimizer, learning_rate, name="learning_rate"):
     """Check a learning rate, as far as it is known before the first update."""
     if not callable(learning_rate):
-        hyperparameter(optimizer, "learning_rate", learning_rate, below=math.inf)
+        hyperparameter(optimizer, name, learning_rate, below=math.inf)
 
 
 def scalar(optimizer, name, value):

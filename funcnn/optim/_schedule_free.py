@@ -95,6 +95,7 @@ def schedule_free(
     def update(grads, state, params=None, **extra):
         need_params(NAME, params, "its state holds but z")
         match(NAME, "gradients", grads, params)
+        match(NAME, "gradients", grads, state.z, "the z in its state")
         rate = learning_rate_at(NAME, learning_rate, state.step)
         largest = jnp.maximum(state.largest, jnp.asarray(rate, state.largest.dtype))
         weight = largest ** jnp.asarray(power, largest.dtype)

@@ -118,7 +118,8 @@ def exponential_schedule(
         ValueError: if one lies outside its range.
     """
     name = "exponential_schedule"
-    check(name, start=start, rate=rate, **({} if end is None else {"end": end}))
+    check(name, start=start, **({} if end is None else {"end": end}))
+    positive(name, rate=rate)
     steps, begin = counts(name, steps=steps), counts(name, 0, begin=begin)
 
     def schedule(step):
@@ -184,6 +185,14 @@ def check(schedule, **values):
     """Check that values are at least 0 and finite."""
     for name, value in values.items():
         hyperparameter(schedule, name, value, below=math.inf)
+
+
+def positive(schedule, **values):
+    """Check that values are above 0 and finite, as far as they are known."""
+    check(schedule, **values)
+    for name, value in values.items():
+        if not isinstance(value, jax.core.Tracer) and value == 0:
+            raise ValueError(f"{schedule} needs {name} above 0; got {value}.")
 
 
 def counts(schedule, minimum=1, **named):

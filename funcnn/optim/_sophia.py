@@ -122,6 +122,7 @@ def sophia(
     def update(grads, state, params=None, **extra):
         need_params("sophia", params, WHY)
         match("sophia", "gradients", grads, params)
+        match("sophia", "gradients", grads, state.curvature, "the moments in its state")
 
         def measured():
             found, new = estimate(grads, state.estimator, params, **extra)

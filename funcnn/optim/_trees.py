@@ -65,6 +65,19 @@ def float_leaves(optimizer, what, tree):
     return treedef.unflatten([jnp.asarray(a) for a in leaves])
 
 
+def checked(optimizer, grads, params):
+    """Return gradients as arrays, if they match the params that there may be.
+
+    Raises:
+        TypeError: if a leaf is not of a floating-point dtype.
+        ValueError: if there are params, and they differ in structure or shapes.
+    """
+    grads = float_leaves(optimizer, "gradients", grads)
+    if params is not None:
+        match(optimizer, "gradients", grads, params)
+    return grads
+
+
 def flatten(tree) -> tuple[list, Any]:
     """Leaves and structure, as `jax.tree.flatten`."""
     return jax.tree.flatten(tree)
@@ -73,6 +86,11 @@ def flatten(tree) -> tuple[list, Any]:
 def dtype_of(a):
     """The dtype of an array or a Python number."""
     return a.dtype if hasattr(a, "dtype") else jnp.result_type(a)
+
+
+def shape_of(a):
+    """The shape of an array, of a Python number, or of what stands for an array."""
+    return a.shape if hasattr(a, "shape") else jnp.shape(a)
 
 
 def match(optimizer, what, tree, like, model="params"):
@@ -84,7 +102,7 @@ def match(optimizer, what, tree, like, model="params"):
     """
     (leaves, treedef), (others, needed_treedef) = map(flatten, (tree, like))
     same = treedef == needed_treedef
-    if same and all(map(lambda a, b: jnp.shape(a) == jnp.shape(b), leaves, others)):
+    if same and all(map(lambda a, b: shape_of(a) == shape_of(b), leaves, others)):
         return
     got, needed = shapes(tree), shapes(like)
     for path in [*needed, *got]:
@@ -106,7 +124,7 @@ def described(shapes, path):
 
 def shapes(tree):
     """The shape of each leaf, by the name of its place."""
-    return {place(path): jnp.shape(a) for path, a in tree_flatten_with_path(tree)[0]}
+    return {place(path): shape_of(a) for path, a in tree_flatten_with_path(tree)[0]}
 
 
 def place(path):

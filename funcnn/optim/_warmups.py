@@ -15,6 +15,7 @@ from funcnn.optim._schedules import (
     linear_schedule,
     number,
     passed,
+    positive,
 )
 
 
@@ -105,8 +106,8 @@ def one_cycle_schedule(
         peak: the value at step `rise * steps`.
         steps: how many in all, at least 2.
         rise: the share of them that leads up, in (0, 1).
-        start: what `peak` is divided by at step 0.
-        end: what that is divided by at the end.
+        start: what `peak` is divided by at step 0, above 0.
+        end: what that is divided by at the end, above 0.
 
     Returns:
         A schedule.
@@ -116,7 +117,8 @@ def one_cycle_schedule(
         ValueError: if one lies outside its range.
     """
     name = "one_cycle_schedule"
-    check(name, peak=peak, start=start, end=end)
+    check(name, peak=peak)
+    positive(name, start=start, end=end)
     steps = counts(name, 2, steps=steps)
     top = int(rise * steps)
     if not 0 < top < steps:
