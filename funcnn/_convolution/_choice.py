@@ -29,6 +29,7 @@ def convolve(x, weight, w: Windows, groups) -> str:
         return "product"  # 1.1 to 2.3 times
     solid = len(w.size) == 3
     slow = solid or (math.prod(w.out) <= SMALL and _positions(x[0], w) >= MANY)
+    slow = slow and not _strided_line(w)
     if slow and inputs <= 3 and outputs <= FEW and _in_strips(x[0], inputs, outputs, w):
         return "strips"  # 1.2 to 5 times
     if solid and 4 * taps * inputs * math.prod(w.out) <= PATCHES:
@@ -42,7 +43,8 @@ def input_gradient(dy, weight, w: Windows, groups) -> str:
     """The formulation of the transpose in the input, for arrays of these shapes."""
     taps, (inputs, outputs) = math.prod(w.kernel), weight[-2:]
     strided = math.prod(w.stride) > 1
-    if groups == 1 and inputs <= 8 and taps > 9 and _in_strips(dy[0], inputs, outputs, w):
+    large = groups == 1 and taps > 9 and not _strided_line(w)
+    if large and inputs <= 8 and _in_strips(dy[0], inputs, outputs, w):
         return "strips"  # 1.5 to 10 times
     if groups == 1 and w.stride == w.kernel and 1 < taps <= FEW:
         return "strips"  # 1.0 to 2.8 times
@@ -95,6 +97,11 @@ def _in_strips(images, inputs, outputs, w):
     count, blocks = cut(w, outputs)
     one = math.prod(blocks.kernel) * w.stride[-1] * count * inputs
     return 4 * _positions(images, blocks) * one <= PATCHES
+
+
+def _strided_line(w):
+    """Whether strips read a line of which most is skipped; 0.8 times the platform's."""
+    return len(w.size) == 1 and w.stride[0] > 1 and w.stride != w.kernel
 
 
 def _depthwise(weight, groups):
