@@ -64,6 +64,21 @@ def boolean(op, name, value):
         raise TypeError(f"{op} needs a bool for {name}; got {value!r}.")
 
 
+def float_dtype(op, name, value):
+    """Return `value` as a dtype.
+
+    Raises:
+        TypeError: if it is none, or not floating-point.
+    """
+    try:
+        dtype = None if value is None else jnp.dtype(value)
+    except TypeError:
+        dtype = None
+    if dtype is None or not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"{op} needs {name} that is floating-point; got {value!r}.")
+    return dtype
+
+
 def integer(op, name, value, minimum):
     """Return `value` as an int of at least `minimum`.
 

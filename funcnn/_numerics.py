@@ -28,6 +28,16 @@ def upcast(x):
     return x.astype(accumulator(x.dtype))
 
 
+def floats_as(tree, dtype):
+    """`tree` with its floating-point arrays cast to `dtype`, all else as it is."""
+
+    def leaf(a):
+        floating = hasattr(a, "dtype") and jnp.issubdtype(a.dtype, jnp.floating)
+        return jnp.asarray(a).astype(dtype) if floating else a
+
+    return jax.tree.map(leaf, tree)
+
+
 def cast_like(cotangents, arguments):
     """Give each cotangent the type of its argument: what JAX leaves to the rule.
 
@@ -49,7 +59,9 @@ def varying(a):
     if isinstance(a, Like):
         return a.varying
     # where JAX keeps this has changed before, and only shard_map needs it
-    kind = getattr(jax.typeof(a), "manual_axis_type", None)
+    # (and of a description, `typeof` does not know in a mesh that is manual in part)
+    known = a if isinstance(a, jax.ShapeDtypeStruct) else jax.typeof(a)
+    kind = getattr(known, "manual_axis_type", None)
     return getattr(kind, "varying", frozenset())
 
 
@@ -119,7 +131,8 @@ def once(f, shape, *arrays):
         shape: of what reads it; if that is small, `f` is called as it is.
         arrays: its arguments.
     """
-    if not _large(shape):
+    explicit = jax.sharding.AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+    if explicit or not _large(shape):  # both branches would have to be spread the same way
         return f(*arrays)
     found = jax.eval_shape(f, *arrays)
 

@@ -11,6 +11,7 @@ import pytest
 from funcnn import layers, ops
 from funcnn.layers import (
     AvgPool,
+    Cast,
     Conv,
     ConvTranspose,
     Dense,
@@ -32,6 +33,7 @@ from funcnn.layers import (
     MultiHeadAttention,
     PositionalEmbedding,
     Relu,
+    Remat,
     Residual,
     RMSNorm,
     SeparableConv,
@@ -296,6 +298,18 @@ SAMPLES = {
         {"only": {"weight": (3, 3), "bias": (3,)}},
         lambda p, x: x + ops.dense(x, **p["only"]),
     ),
+    "Remat": (
+        Remat(Serial(Dense(3), Relu())),
+        (2, 3),
+        ({"weight": (3, 3), "bias": (3,)}, {}),
+        lambda p, x: ops.relu(ops.dense(x, **p[0])),
+    ),
+    "Cast": (
+        Cast(Dense(5), "float64"),
+        (2, 3),
+        {"weight": (3, 5), "bias": (5,)},
+        AFFINE(ops.dense),
+    ),
     "MultiHeadAttention": (MultiHeadAttention(2), (2, 3, 4), PARTS, attention),
     "TransformerBlock": (TransformerBlock(2), (2, 3, 4), BLOCK, block),
     "Stack": (
@@ -376,6 +390,11 @@ def test_init_gives_params_of_these_shapes(sample):
 def test_params_have_the_dtype_of_the_input(sample, dtype):
     layer, shape, *_ = sample
     params, y = abstract(layer, shape, dtype)
+    if layer is SAMPLES["Cast"][0]:  # what it is for is another dtype
+        wide = jnp.float64 if dtype == jnp.float64 else jnp.float32
+        assert dtypes(params) == {jnp.dtype(wide)}
+        assert y.dtype == jnp.float64
+        return
     wanted = jnp.float32 if shape is IDS else dtype  # integers have none to give
     assert dtypes(params) <= {jnp.dtype(wanted)}
     assert y.dtype == wanted

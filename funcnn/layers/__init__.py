@@ -26,6 +26,7 @@ from funcnn.layers._activations import Softplus as Softplus
 from funcnn.layers._activations import Tanh as Tanh
 from funcnn.layers._attention import MultiHeadAttention as MultiHeadAttention
 from funcnn.layers._cache import Cache as Cache
+from funcnn.layers._cast import Cast as Cast
 from funcnn.layers._combinators import Residual as Residual
 from funcnn.layers._combinators import Serial as Serial
 from funcnn.layers._conv import Conv as Conv
@@ -43,6 +44,7 @@ from funcnn.layers._norm import RMSNorm as RMSNorm
 from funcnn.layers._pooling import AvgPool as AvgPool
 from funcnn.layers._pooling import GlobalAvgPool as GlobalAvgPool
 from funcnn.layers._pooling import MaxPool as MaxPool
+from funcnn.layers._remat import Remat as Remat
 from funcnn.layers._separable import DepthwiseConv as DepthwiseConv
 from funcnn.layers._separable import SeparableConv as SeparableConv
 from funcnn.layers._shape import Flatten as Flatten

@@ -4,6 +4,7 @@ import jax
 
 from funcnn._checks import as_array
 from funcnn._numerics import promote
+from funcnn.layers._calls import calling
 from funcnn.layers._common import check_params, describe, shown
 from funcnn.layers._layer import Layer
 
@@ -52,7 +53,8 @@ def Serial(*layers: Layer, **named: Layer) -> Layer:
         for i, name, layer in steps:
             layer_key = None if key is None else jax.random.fold_in(key, i)
             try:
-                x = layer.apply(params[name], x, key=layer_key)
+                with calling(layer, name) as run:
+                    x = run(params[name], x, key=layer_key)
             except Exception as error:
                 error.add_note(f"In layer {name!r} of Serial.")
                 raise

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from funcnn.layers._calls import called
 from funcnn.layers._layer import Layer
 
 SHAPE = "a tuple of ints, or an array or jax.ShapeDtypeStruct"
@@ -98,7 +99,7 @@ def parameterless(layer: str, f: Callable) -> Layer:
         check_params(layer, params)
         return f(x)
 
-    return Layer(init, apply)
+    return Layer(init, called(apply, layer))
 
 
 def is_shape(s):

@@ -8,6 +8,7 @@ from jax.nn import initializers
 
 from funcnn import ops
 from funcnn._checks import integer
+from funcnn.layers._calls import called
 from funcnn.layers._common import affine_params, check_params, one_input
 from funcnn.layers._dense import GLOROT_NORMAL
 from funcnn.layers._layer import Layer
@@ -84,4 +85,4 @@ def gated(layer, gate, features, use_bias, weight_init, bias_init):
         both = ops.dense(x, params["weight"], params.get("bias"))
         return gate(*jnp.split(both, 2, -1))
 
-    return Layer(init, apply)
+    return Layer(init, called(apply, layer))

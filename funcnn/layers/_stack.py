@@ -7,8 +7,10 @@ import jax.numpy as jnp
 
 from funcnn._checks import boolean, integer
 from funcnn._numerics import promote
+from funcnn.layers._calls import calling
 from funcnn.layers._common import describe
 from funcnn.layers._layer import Layer
+from funcnn.layers._remat import rematerialized
 
 
 def Stack(layer: Layer, depth: int, *, remat: bool = False, scan: bool = True) -> Layer:
@@ -49,6 +51,8 @@ def Stack(layer: Layer, depth: int, *, remat: bool = False, scan: bool = True) -
     depth = integer("Stack", "depth", depth, minimum=1)
     boolean("Stack", "remat", remat)
     boolean("Stack", "scan", scan)
+    # in a loop nothing can be merged with what was computed before
+    each = rematerialized(layer, prevent_cse=not scan) if remat else layer
 
     def init(key, shape):
         x = describe("Stack", shape)
@@ -63,19 +67,18 @@ def Stack(layer: Layer, depth: int, *, remat: bool = False, scan: bool = True) -
         x, *others = x if several else (x,)
         fresh = cache is None or isinstance(cache, int)
 
-        def step(x, inputs):
+        def step(x, inputs, at=None):
             i, params, state = inputs
             given = (
                 options if cache is None else options | {"cache": cache if fresh else state}
             )
             layer_key = None if key is None else jax.random.fold_in(key, i)
-            y = layer.apply(params, (x, *others) if several else x, key=layer_key, **given)
+            call = (each, "*", i, depth) if at is None else (each, at)
+            with calling(*call) as run:
+                y = run(params, (x, *others) if several else x, key=layer_key, **given)
             y, state = (y, None) if cache is None else y
             return same(x, y), state
 
-        if remat:
-            # in a loop nothing can be merged with what was computed before
-            step = jax.checkpoint(step, prevent_cse=not scan)
         rows = jnp.arange(depth), params, None if fresh else cache
         x = wide(x, params)
         y, state = jax.lax.scan(step, x, rows) if scan else unrolled(step, x, rows, depth)
@@ -89,10 +92,11 @@ def unrolled(step, x, rows, depth):
     # split, whose transpose is one concatenation, as that of indexing is a sum of arrays
     parts = jax.tree.map(lambda a: [p[0] for p in jax.lax.split(a, (1,) * depth)], rows)
     states = []
-    for row in jax.tree.transpose(
+    each = jax.tree.transpose(
         jax.tree.structure(rows), jax.tree.structure([0] * depth), parts
-    ):
-        x, state = step(x, row)
+    )
+    for at, row in enumerate(each):
+        x, state = step(x, row, at)
         states.append(state)
     return x, jax.tree.map(lambda *a: jnp.stack(a), *states)
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from funcnn import ops
 from funcnn._checks import as_array, boolean
 from funcnn.layers._cache import Cache, check_cache
+from funcnn.layers._calls import calling
 from funcnn.layers._common import check_params
 from funcnn.layers._dense import Dense
 from funcnn.layers._dropout import Dropout
@@ -133,19 +134,23 @@ def Transformer(
         x = as_array(NAME, "x", x)
         if x.ndim != 2:
             raise ValueError(f"{NAME} needs x of shape (B, T); got {x.shape}.")
-        y = tokens.apply(params["tokens"], x)
+        with calling(tokens, "tokens") as run:
+            y = run(params["tokens"], x)
         if places:
             if added == "sinusoidal":
                 y = y * features**0.5
             start = cache.position[0] if isinstance(cache, Cache) else None
-            y = places.apply(params["positions"], y, start=start)
+            with calling(places, "positions") as run:
+                y = run(params["positions"], y, start=start)
         keys = (None, None) if key is None else jax.random.split(key)
         y = drop.apply({}, y, key=keys[0])
-        y = blocks.apply(params["blocks"], y, key=keys[1], cache=cache, **options)
+        with calling(blocks, "blocks") as run:
+            y = run(params["blocks"], y, key=keys[1], cache=cache, **options)
         if cache is not None:
             y, cache = y
         for name, part in final.items():
-            y = part.apply(params[name], y)
+            with calling(part, name) as run:
+                y = run(params[name], y)
         if head:
             y = ops.dense(y, head_weight(params))
         return y if cache is None else (y, cache)

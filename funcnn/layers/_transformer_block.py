@@ -11,6 +11,7 @@ from funcnn._checks import boolean, integer, number
 from funcnn._numerics import promote
 from funcnn.layers._activations import Gelu, Relu, Silu
 from funcnn.layers._attention import MultiHeadAttention
+from funcnn.layers._calls import calling
 from funcnn.layers._combinators import Serial
 from funcnn.layers._common import check_params, describe
 from funcnn.layers._dense import GLOROT_NORMAL, Dense
@@ -130,6 +131,10 @@ def TransformerBlock(
 
     names = [*parts, "mlp"]
 
+    def normalized(params, name, x):
+        with calling(norm_layer, f"{name}_norm") as run:
+            return run(params[f"{name}_norm"], x)
+
     def init(key, shape):
         x = describe(NAME, shape)
         x, memory = split(x, cross)
@@ -147,16 +152,17 @@ def TransformerBlock(
         caches = []
         for i, name in enumerate(names):
             k = None if key is None else jax.random.fold_in(key, i)
-            weights = params[f"{name}_norm"]
-            y = norm_layer.apply(weights, x) if norm == "pre" else x
+            y = normalized(params, name, x) if norm == "pre" else x
             if name == "mlp":
-                y = mlp(x.shape[-1]).apply(params[name], y)
+                with calling(mlp(x.shape[-1]), name) as run:
+                    y = run(params[name], y)
             else:
                 own = cache[i] if cross and isinstance(cache, tuple) else cache
                 inputs, seen = y, {"mask": mask, "bias": bias}
                 if name == "cross":
                     inputs, seen = (y, memory), {"mask": memory_mask}
-                y = parts[name].apply(params[name], inputs, cache=own, **seen)
+                with calling(parts[name], name) as run:
+                    y = run(params[name], inputs, cache=own, **seen)
                 if cache is not None:
                     y, own = y
                     caches.append(own)
@@ -165,7 +171,7 @@ def TransformerBlock(
             dtype = promote(x, y)
             x = x.astype(dtype) + y.astype(dtype)
             if norm == "post":
-                x = norm_layer.apply(weights, x)
+                x = normalized(params, name, x)
         if cache is None:
             return x
         return x, tuple(caches) if cross else caches[0]

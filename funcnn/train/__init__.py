@@ -1,4 +1,4 @@
-"""Training as pure steps: state, step, loop, batches, evaluation.
+"""Training as pure steps, from a loop of one's own to a run on many devices.
 
     state = train.init(key, model, optimizer, (1, 784))
     step = train.make_step(loss, optimizer)
@@ -6,13 +6,20 @@
     state, history = train.fit(step, state, data, steps=1000)
 
 `make_step`'s step is a pure function, for use in loops and transformations of one's
-own; `fit` is the loop that most small runs need.
+own. `fit` is the loop that a run wants which is to be left alone: it goes on from
+`Checkpoints`, evaluates, stops, writes logs, and runs on the devices of a `Layout`.
 """
 
 from funcnn.train._data import batches as batches
 from funcnn.train._evaluate import evaluator as evaluator
-from funcnn.train._loop import History as History
 from funcnn.train._loop import fit as fit
+from funcnn.train._loss_scale import LossScaled as LossScaled
+from funcnn.train._loss_scale import dynamic_loss_scale as dynamic_loss_scale
+from funcnn.train._nonfinite import first_nonfinite as first_nonfinite
+from funcnn.train._scan import scan_steps as scan_steps
 from funcnn.train._state import TrainState as TrainState
 from funcnn.train._state import init as init
 from funcnn.train._step import make_step as make_step
+from funcnn.train._summary import Summary as Summary
+from funcnn.train._summary import summary as summary
+from funcnn.train._loop import History as History
