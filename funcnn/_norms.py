@@ -14,9 +14,11 @@ large arrays a block of rows is done at a time, so that it stays in the cache.
 """
 
 import math
+from functools import partial
 
 import jax
 
+from funcnn._mesh import by_device
 from funcnn._numerics import contract, empty_sum, known, on_cpu, rows
 
 BLOCK = 2**22  # bytes of a block of rows
@@ -54,7 +56,7 @@ def pullback(normalized, centred, x, dy, scale, *statistics):
         dx = dx - g.mean(-1, keepdims=True)
         return statistics[-1] * dx, (dy * xhat).sum(rows(x)), dy.sum(rows(x))
 
-    def blocks(x, dy, scale, *statistics):
+    def blocks(size, x, dy, scale, *statistics):
         def block(totals, arrays):
             x, dy, *statistics = arrays
             dx, *sums = products(x, dy, scale, *statistics)
@@ -65,8 +67,16 @@ def pullback(normalized, centred, x, dy, scale, *statistics):
         totals, dx = jax.lax.scan(block, start, parts)
         return dx.reshape(x.shape), *totals
 
-    size = rows_at_once(x.shape, x.dtype.itemsize)
-    return on_cpu(blocks if size else products, means, x, dy, scale, *statistics)
+    def local(x, dy, *others):
+        *statistics, scale = others
+        size = rows_at_once(x.shape, x.dtype.itemsize)
+        here = partial(blocks, size) if size else products
+        dx, *sums = on_cpu(here, means, x, dy, scale, *statistics)
+        return dx, sums
+
+    batch = (2 + len(statistics)) * (x.ndim > 1)
+    dx, sums = by_device(local, x, dy, *statistics, scale, batch=batch, totals=True)
+    return dx, *sums
 
 
 def rows_at_once(shape, itemsize):

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays
+from funcnn._mesh import by_device
 from funcnn._numerics import Like, upcast
 from funcnn._pooling import spread, window_sums
 from funcnn._windows import pool_windows, window_size
@@ -53,14 +54,20 @@ def avg_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
 def avg_pool_fwd(x, window, stride, padding):
     (x,) = float_arrays("avg_pool", x=x)
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
-    y = window_sums(upcast(x), w) / window_size(w)
-    return y.astype(x.dtype), Like.of(x)
+
+    def local(x):
+        return (window_sums(upcast(x), w) / window_size(w)).astype(x.dtype)
+
+    return by_device(local, x), Like.of(x)
 
 
 def avg_pool_bwd(window, stride, padding, x, dy):
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
-    dx = spread(upcast(dy) / window_size(w), w)
-    return (dx.astype(x.dtype),)
+
+    def local(dy):
+        return spread(upcast(dy) / window_size(w), w).astype(x.dtype)
+
+    return (by_device(local, dy),)
 
 
 avg_pool.defvjp(avg_pool_fwd, avg_pool_bwd)

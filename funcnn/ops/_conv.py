@@ -40,6 +40,7 @@ import numpy as np
 
 from funcnn._checks import float_arrays, integer
 from funcnn._convolution import convolve, filter_gradient, input_gradient
+from funcnn._mesh import by_device
 from funcnn._numerics import apart, cast_like, promote, rows, upcast
 from funcnn._windows import spatial_rank, windows
 
@@ -107,20 +108,28 @@ def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
         )
     w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
     dtype = promote(*(a for a in (x, weight, bias) if a is not None))
-    y = convolve(x, weight, w, groups)
-    if bias is not None:
-        # a norm reads it several times
-        y = apart(operator.add, y.shape, y, bias.astype(y.dtype))
-    return y.astype(dtype), (x, weight, bias)
+
+    def local(x, weight, bias):
+        y = convolve(x, weight, w, groups)
+        if bias is not None:
+            # a norm reads it several times
+            y = apart(operator.add, y.shape, y, bias.astype(y.dtype))
+        return y.astype(dtype)
+
+    return by_device(local, x, weight, bias), (x, weight, bias)
 
 
 def conv_bwd(stride, padding, dilation, groups, residuals, dy):
     x, weight, bias = residuals
     w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
-    dx = input_gradient(dy, weight, w, groups)
-    dweight = filter_gradient(x, dy, w, groups)
-    dbias = None if bias is None else upcast(dy).sum(rows(dy))
-    return cast_like((dx, dweight, dbias), residuals)
+
+    def local(x, dy, weight):
+        dx = input_gradient(dy, weight, w, groups)
+        dweight = filter_gradient(x, dy, w, groups)
+        return dx, (dweight, None if bias is None else upcast(dy).sum(rows(dy)))
+
+    dx, totals = by_device(local, x, dy, weight, batch=2, totals=True)
+    return cast_like((dx, *totals), residuals)
 
 
 conv.defvjp(conv_fwd, conv_bwd)

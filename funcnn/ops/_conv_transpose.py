@@ -30,6 +30,7 @@ import numpy as np
 
 from funcnn._checks import float_arrays
 from funcnn._convolution import convolve, filter_gradient, input_gradient
+from funcnn._mesh import by_device
 from funcnn._numerics import cast_like, promote, rows, upcast
 from funcnn._windows import spatial_rank, transposed_windows
 
@@ -87,19 +88,27 @@ def conv_transpose_fwd(x, weight, bias, stride, padding, dilation):
         )
     w = geometry(x, weight, stride, padding, dilation)
     dtype = promote(*(a for a in (x, weight, bias) if a is not None))
-    y = input_gradient(x, turned(weight), w)
-    if bias is not None:
-        y = y + bias.astype(y.dtype)
-    return y.astype(dtype), (x, weight, bias)
+
+    def local(x, weight, bias):
+        y = input_gradient(x, turned(weight), w)
+        if bias is not None:
+            y = y + bias.astype(y.dtype)
+        return y.astype(dtype)
+
+    return by_device(local, x, weight, bias), (x, weight, bias)
 
 
 def conv_transpose_bwd(stride, padding, dilation, residuals, dy):
     x, weight, bias = residuals
     w = geometry(x, weight, stride, padding, dilation)
-    dx = convolve(dy, turned(weight), w)
-    dweight = turned(filter_gradient(dy, x, w))
-    dbias = None if bias is None else upcast(dy).sum(rows(dy))
-    return cast_like((dx, dweight, dbias), residuals)
+
+    def local(x, dy, weight):
+        dx = convolve(dy, turned(weight), w)
+        dweight = turned(filter_gradient(dy, x, w))
+        return dx, (dweight, None if bias is None else upcast(dy).sum(rows(dy)))
+
+    dx, totals = by_device(local, x, dy, weight, batch=2, totals=True)
+    return cast_like((dx, *totals), residuals)
 
 
 conv_transpose.defvjp(conv_transpose_fwd, conv_transpose_bwd)

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import affine, float_arrays
+from funcnn._mesh import by_device
 from funcnn._numerics import accumulator, cast_like, contract, matrix, promote, rows, upcast
 
 
@@ -46,19 +47,27 @@ def dense_fwd(x, weight, bias):
         "dense", x=x, weight=weight, bias=bias, optional=("bias",)
     )
     affine("dense", x, weight, bias)
-    if bias is None:
-        return contract(x, weight, (x.ndim - 1,), (0,)), (x, weight, bias)
-    dtype = promote(x, weight, bias)
-    sums = contract(x, weight, (x.ndim - 1,), (0,), accumulator(dtype))
-    return (sums + bias.astype(sums.dtype)).astype(dtype), (x, weight, bias)
+
+    def local(x, weight, bias):
+        if bias is None:
+            return contract(x, weight, (x.ndim - 1,), (0,))
+        dtype = promote(x, weight, bias)
+        sums = contract(x, weight, (x.ndim - 1,), (0,), accumulator(dtype))
+        return (sums + bias.astype(sums.dtype)).astype(dtype)
+
+    return by_device(local, x, weight, bias, batch=x.ndim > 1), (x, weight, bias)
 
 
 def dense_bwd(residuals, dy):
     x, weight, bias = residuals
-    dx = contract(dy, weight, (dy.ndim - 1,), (1,), x.dtype)
-    dweight = contract(matrix(x), matrix(dy), (0,), (0,), weight.dtype)
-    dbias = None if bias is None else upcast(dy).sum(rows(dy))
-    return cast_like((dx, dweight, dbias), residuals)
+
+    def local(x, dy, weight):
+        dx = contract(dy, weight, (dy.ndim - 1,), (1,), x.dtype)
+        dweight = contract(matrix(x), matrix(dy), (0,), (0,), weight.dtype)
+        return dx, (dweight, None if bias is None else upcast(dy).sum(rows(dy)))
+
+    dx, totals = by_device(local, x, dy, weight, batch=2 * (x.ndim > 1), totals=True)
+    return cast_like((dx, *totals), residuals)
 
 
 dense.defvjp(dense_fwd, dense_bwd)

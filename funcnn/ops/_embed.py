@@ -37,6 +37,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn._checks import as_array, float_arrays
+from funcnn._mesh import by_device
 from funcnn._numerics import Like, cast_like, empty_sum, in_range, upcast
 
 
@@ -70,18 +71,25 @@ def embed_fwd(table, ids):
         raise ValueError(
             f"embed needs table of shape (V, d) with V > 0; got {table.shape}."
         )
-    rows = table.at[wide(ids, table)].get(
-        mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
-    )
-    return rows, (ids, Like.of(table))
+
+    def local(ids, table):
+        return table.at[wide(ids, table)].get(
+            mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
+        )
+
+    return by_device(local, ids, table), (ids, Like.of(table))
 
 
 def embed_bwd(residuals, dy):
     ids, table = residuals
-    total = empty_sum(table.shape, dy)
-    dtable = total.at[wide(ids, table)].add(
-        upcast(dy), mode="drop", wrap_negative_indices=False
-    )
+
+    def local(ids, dy):
+        total = empty_sum(table.shape, dy)
+        return None, total.at[wide(ids, table)].add(
+            upcast(dy), mode="drop", wrap_negative_indices=False
+        )
+
+    _, dtable = by_device(local, ids, dy, batch=2, totals=True)
     return cast_like((dtable, None), residuals[::-1])
 
 

@@ -55,6 +55,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, integer, number
+from funcnn._mesh import by_device
 from funcnn._numerics import apart, cast_like, upcast
 from funcnn._windows import spatial_rank
 
@@ -100,17 +101,24 @@ def group_norm_fwd(x, scale, offset, groups, eps):
             f"group_norm needs scale and offset of shape ({channels},) for x of shape "
             f"{x.shape}; got scale {scale.shape} and offset {offset.shape}."
         )
-    xf = upcast(x)
-    gamma, beta = (upcast(a).astype(xf.dtype).reshape(groups, -1) for a in (scale, offset))
-    first = corner(xf)
-    total = positions(xf - over_image(first, x))
-    centre = apart(middle, x.shape, first, total, count(x))
-    squares = positions((xf - over_image(centre, x)) ** 2)
-    near, minus, off, r, factor, shift = apart(
-        affine, x.shape, first, total, centre, squares, gamma, beta, count(x), eps
-    )
-    y = (xf - over_image(near, x)) * over_image(factor, x) + over_image(shift, x)
-    return y.astype(x.dtype), (x, scale, offset, minus, off, r)
+
+    def local(x, scale, offset):
+        xf = upcast(x)
+        gamma, beta = (
+            upcast(a).astype(xf.dtype).reshape(groups, -1) for a in (scale, offset)
+        )
+        first = corner(xf)
+        total = positions(xf - over_image(first, x))
+        centre = apart(middle, x.shape, first, total, count(x))
+        squares = positions((xf - over_image(centre, x)) ** 2)
+        near, minus, off, r, factor, shift = apart(
+            affine, x.shape, first, total, centre, squares, gamma, beta, count(x), eps
+        )
+        y = (xf - over_image(near, x)) * over_image(factor, x) + over_image(shift, x)
+        return y.astype(x.dtype), minus, off, r
+
+    y, *statistics = by_device(local, x, scale, offset)
+    return y, (x, scale, offset, *statistics)
 
 
 def middle(first, total, positions):
@@ -140,17 +148,22 @@ def centre_in_group(centre, off):
 
 def group_norm_bwd(groups, eps, residuals, dy):
     del groups, eps  # they act through the statistics
-    x, scale, offset, minus, off, r = residuals
-    xf, dyf = upcast(x), upcast(dy)
-    gamma = scale.astype(dyf.dtype).reshape(r.shape[1], -1)
-    s, t = positions(dyf), positions(dyf * (xf + over_image(minus, x)))
-    sums, near, factor, slope, shift = apart(
-        pulled_back, x.shape, t, s, minus, off, r, gamma, count(x)
-    )
-    dx = dyf * over_image(factor, x) + over_image(shift, x)
-    dx = dx - (xf + over_image(near, x)) * over_image(slope, x)
-    dscale = slopes(t, s, minus, off, r).sum(0).ravel()
-    return cast_like((dx, dscale, sums.sum(0)), (x, scale, offset))
+    x, scale, offset, *statistics = residuals
+
+    def local(x, dy, minus, off, r, scale):
+        xf, dyf = upcast(x), upcast(dy)
+        gamma = scale.astype(dyf.dtype).reshape(r.shape[1], -1)
+        s, t = positions(dyf), positions(dyf * (xf + over_image(minus, x)))
+        sums, near, factor, slope, shift = apart(
+            pulled_back, x.shape, t, s, minus, off, r, gamma, count(x)
+        )
+        dx = dyf * over_image(factor, x) + over_image(shift, x)
+        dx = dx - (xf + over_image(near, x)) * over_image(slope, x)
+        dscale = slopes(t, s, minus, off, r).sum(0).ravel()
+        return dx, (dscale, sums.sum(0))
+
+    dx, totals = by_device(local, x, dy, *statistics, scale, batch=5, totals=True)
+    return cast_like((dx, *totals), (x, scale, offset))
 
 
 def slopes(t, s, minus, off, r):

@@ -37,6 +37,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, number
+from funcnn._mesh import by_device
 from funcnn._norms import pullback
 from funcnn._numerics import cast_like, upcast
 
@@ -73,12 +74,17 @@ def layer_norm_fwd(x, scale, offset, eps):
             f"layer_norm needs scale and offset of shape {x.shape[-1:] or '(d,)'} for x "
             f"of shape {x.shape}; got scale {scale.shape} and offset {offset.shape}."
         )
-    xf, gamma, beta = upcast(x), upcast(scale), upcast(offset)
-    mu = mean(xf)
-    rest, square = mean(xf - mu), mean((xf - mu) ** 2)
-    r = jax.lax.rsqrt(jnp.maximum(square - rest**2, 0) + eps)
-    y = gamma.astype(xf.dtype) * ((xf - mu) - rest) * r + beta.astype(xf.dtype)
-    return y.astype(x.dtype), (x, scale, offset, mu, rest, r)
+
+    def local(x, scale, offset):
+        xf, gamma, beta = upcast(x), upcast(scale), upcast(offset)
+        mu = mean(xf)
+        rest, square = mean(xf - mu), mean((xf - mu) ** 2)
+        r = jax.lax.rsqrt(jnp.maximum(square - rest**2, 0) + eps)
+        y = gamma.astype(xf.dtype) * ((xf - mu) - rest) * r + beta.astype(xf.dtype)
+        return y.astype(x.dtype), mu, rest, r
+
+    y, *statistics = by_device(local, x, scale, offset, batch=x.ndim > 1)
+    return y, (x, scale, offset, *statistics)
 
 
 def layer_norm_bwd(eps, residuals, dy):

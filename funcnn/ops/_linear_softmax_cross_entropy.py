@@ -69,6 +69,7 @@ import numpy as np
 from funcnn._checks import affine, as_array, float_arrays, integer, number
 from funcnn._checks import softcap as checked_softcap
 from funcnn._chunks import columns, over_chunks, put
+from funcnn._mesh import by_device
 from funcnn._numerics import (
     accumulator,
     cast_like,
@@ -124,7 +125,15 @@ def linear_softmax_cross_entropy(
 
 def linear_softmax_cross_entropy_fwd(x, weight, labels, bias, *options):
     x, weight, labels, bias = arrays(x, weight, labels, bias)
-    label_smoothing, z_loss, softcap, ignore = settings(*options)
+    local = partial(forward, settings(*options))
+    batch = 2 * (x.ndim > 1)
+    loss, *rows = by_device(local, x, labels, weight, bias, batch=batch)
+    return loss, (x, weight, labels, bias, *rows)
+
+
+def forward(options, x, labels, weight, bias):
+    """The losses, and of each row the largest logit and what is left of its log-sum-exp."""
+    label_smoothing, z_loss, softcap, ignore = options
     classes = weight.shape[-1]
     used, ids, counted, wanted = examples(x, labels, classes, ignore)
 
@@ -145,13 +154,22 @@ def linear_softmax_cross_entropy_fwd(x, weight, labels, bias, *options):
         loss = (1 - label_smoothing) * loss + label_smoothing * even
     loss = jnp.where(wanted, loss + z_loss * (top + log_sum) ** 2, jnp.nan)
     loss = jnp.where(counted, loss, 0)
-    return loss[..., 0], (x, weight, labels, bias, top, log_sum)
+    return loss[..., 0], top, log_sum
 
 
 def linear_softmax_cross_entropy_bwd(*given):
     *options, residuals, dy = given
-    label_smoothing, z_loss, softcap, ignore = settings(*options)
-    x, weight, labels, bias, top, log_sum = residuals
+    x, weight, labels, bias, *rows = residuals
+    local, batch = partial(backward, settings(*options)), 5 * (x.ndim > 1)
+    dx, (dweight, dbias) = by_device(
+        local, x, labels, *rows, dy, weight, bias, batch=batch, totals=True
+    )
+    return cast_like((dx, dweight, None, dbias), residuals[:4])
+
+
+def backward(options, x, labels, top, log_sum, dy, weight, bias):
+    """The cotangent of `x`, and those of weight and bias."""
+    label_smoothing, z_loss, softcap, ignore = options
     classes, common = weight.shape[-1], promote(x, weight)
     used, ids, counted, wanted = examples(x, labels, classes, ignore)
     dy = jnp.where(counted, dy[..., None], 0)
@@ -180,8 +198,8 @@ def linear_softmax_cross_entropy_bwd(*given):
         return empty_sum(a.shape, x, weight, labels, dy, *present(bias))
 
     start = zeros(x), zeros(weight).astype(weight.dtype), jax.tree.map(zeros, bias)
-    dx, dweight, dbias = over_chunks(step, start, x, classes)
-    return cast_like((dx, dweight, None, dbias), residuals[:4])
+    dx, *totals = over_chunks(step, start, x, classes)
+    return dx, totals
 
 
 linear_softmax_cross_entropy.defvjp(

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn._checks import float_arrays, number
+from funcnn._mesh import by_device
 from funcnn._norms import pullback
 from funcnn._numerics import cast_like, upcast
 
@@ -63,10 +64,15 @@ def rms_norm_fwd(x, scale, eps):
             f"rms_norm needs scale of shape {x.shape[-1:] or '(d,)'} for x of shape "
             f"{x.shape}; got {scale.shape}."
         )
-    xf = upcast(x)
-    r = jax.lax.rsqrt(mean(xf**2) + eps)
-    y = upcast(scale).astype(xf.dtype) * (xf * r)
-    return y.astype(x.dtype), (x, scale, r)
+
+    def local(x, scale):
+        xf = upcast(x)
+        r = jax.lax.rsqrt(mean(xf**2) + eps)
+        y = upcast(scale).astype(xf.dtype) * (xf * r)
+        return y.astype(x.dtype), r
+
+    y, r = by_device(local, x, scale, batch=x.ndim > 1)
+    return y, (x, scale, r)
 
 
 def rms_norm_bwd(eps, residuals, dy):

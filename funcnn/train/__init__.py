@@ -17,6 +17,8 @@ from funcnn.train._loss_scale import LossScaled as LossScaled
 from funcnn.train._loss_scale import dynamic_loss_scale as dynamic_loss_scale
 from funcnn.train._nonfinite import first_nonfinite as first_nonfinite
 from funcnn.train._scan import scan_steps as scan_steps
+from funcnn.train._shard import Layout as Layout
+from funcnn.train._shard import shard as shard
 from funcnn.train._state import TrainState as TrainState
 from funcnn.train._state import init as init
 from funcnn.train._step import make_step as make_step
