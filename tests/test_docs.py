@@ -26,6 +26,7 @@ OPS = [op.name for op in verify.discover()]
 
 # What examples in docstrings may use without saying where it is from.
 NAMES = """
+import tempfile
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,6 +45,8 @@ def loss(params, batch, key):
 
 state = train.init(key, model, optimizer, (1, 784))
 params, x = state.params, images
+directory = tempfile.mkdtemp()
+path = directory + "/file"
 """
 
 

@@ -10,15 +10,21 @@ own. `fit` is the loop that a run wants which is to be left alone: it goes on fr
 `Checkpoints`, evaluates, stops, writes logs, and runs on the devices of a `Layout`.
 """
 
+from funcnn.train._checkpoint import Checkpoints as Checkpoints
 from funcnn.train._data import batches as batches
 from funcnn.train._evaluate import evaluator as evaluator
 from funcnn.train._loop import fit as fit
 from funcnn.train._loss_scale import LossScaled as LossScaled
 from funcnn.train._loss_scale import dynamic_loss_scale as dynamic_loss_scale
 from funcnn.train._nonfinite import first_nonfinite as first_nonfinite
+from funcnn.train._prefetch import prefetch as prefetch
+from funcnn.train._safetensors import load_safetensors as load_safetensors
+from funcnn.train._safetensors import save_safetensors as save_safetensors
 from funcnn.train._scan import scan_steps as scan_steps
 from funcnn.train._shard import Layout as Layout
 from funcnn.train._shard import shard as shard
+from funcnn.train._standardize import moments as moments
+from funcnn.train._standardize import standardize as standardize
 from funcnn.train._state import TrainState as TrainState
 from funcnn.train._state import init as init
 from funcnn.train._step import make_step as make_step

@@ -1,5 +1,6 @@
 """Batches of arrays in memory, in an order that a key determines."""
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,8 @@ def batches(
         epochs: how often to go through the data; None means without end.
 
     Returns:
-        An iterator over pytrees like `data`, `batch_size` examples each.
+        An iterator over pytrees like `data`, `batch_size` examples each. It can be moved:
+        see `Batches`.
 
     Raises:
         TypeError: if `batch_size` or `epochs` is not an integer.
@@ -47,13 +49,24 @@ def batches(
 
 
 class Batches(Iterator):
-    """What `batches` returns: an iterator that knows how many batches are left."""
+    """What `batches` returns: an iterator that knows where it is.
+
+    Its state is a few numbers that fit into JSON. Set anywhere, also on batches made anew
+    from the same data and key, it goes on with the batches that would have come next:
+
+        data = train.batches((images, labels), 128, key=key)
+        next(data)
+        where = data.get_state()
+        again = train.batches((images, labels), 128, key=key)
+        again.set_state(where)
+    """
 
     def __init__(self, data, n, batch_size, key, epochs):
         self._data, self._n, self._batch_size = data, n, batch_size
         self._key, self._epochs = key, epochs
         self._per_epoch = n // batch_size
         self._count = 0
+        self._order: tuple[int | None, Any] = None, None  # of which epoch, and the order
 
     @property
     def endless(self) -> bool:
@@ -63,18 +76,49 @@ class Batches(Iterator):
     def __length_hint__(self):
         if self._epochs is None:
             return NotImplemented
-        return self._epochs * self._per_epoch - self._count
+        return max(self._epochs * self._per_epoch - self._count, 0)
 
     def __next__(self):
         epoch, i = divmod(self._count, self._per_epoch)
-        if epoch == self._epochs:
+        if self._epochs is not None and epoch >= self._epochs:
             raise StopIteration
-        if i == 0:
+        if epoch != self._order[0]:
             epoch_key = jax.random.fold_in(self._key, epoch)
-            self._order = np.asarray(jax.random.permutation(epoch_key, self._n))
+            self._order = epoch, np.asarray(jax.random.permutation(epoch_key, self._n))
         self._count += 1
-        chosen = self._order[i * self._batch_size : (i + 1) * self._batch_size]
+        chosen = self._order[1][i * self._batch_size : (i + 1) * self._batch_size]
         return jax.tree.map(lambda a: a[chosen], self._data)
+
+    def get_state(self) -> dict[str, Any]:
+        """Return how many batches were taken, and of what: JSON-able."""
+        return {"batches": self._count, **self._identity}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go to where `get_state` was called, forwards or backwards.
+
+        How many epochs there are is not part of a state: a run can be made longer.
+
+        Raises:
+            TypeError: if it is no state of `batches`.
+            ValueError: if it is of batches of another size, number of examples or key,
+                which would go on with other examples.
+        """
+        mine = self._identity
+        if not isinstance(state, dict) or state.keys() != {"batches", *mine}:
+            raise TypeError(f"Batches.set_state needs a state of batches; got {state!r}.")
+        for name, value in mine.items():
+            if state[name] != value:
+                raise ValueError(
+                    f"Batches.set_state needs a state of batches with {name} {value}; "
+                    f"got {state[name]}."
+                )
+        self._count = integer("Batches.set_state", "batches", state["batches"], minimum=0)
+
+    @functools.cached_property
+    def _identity(self):
+        """What determines the batches, but for the examples themselves."""
+        key = np.asarray(jax.random.key_data(self._key)).tolist()
+        return {"batch_size": self._batch_size, "examples": self._n, "key": key}
 
 
 def examples(function, data):
