@@ -5,7 +5,7 @@ import sys
 import textwrap
 from importlib import import_module
 
-COMMANDS = ("ops", "steps", "optim", "profile", "attention", "page")
+COMMANDS = ("ops", "steps", "optim", "fit", "profile", "attention", "page")
 
 
 def main(argv=None) -> int:

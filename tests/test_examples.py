@@ -1,6 +1,7 @@
 """Every example runs, is calm, and does what it says."""
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -66,6 +67,27 @@ def test_runs(script, tmp_path):
     if draws:
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert picture.stat().st_size > 10_000
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    found = []
+    for count in ("1", "2"):
+        log = tmp_path / f"{count}.json"
+        done = run("processes.py", "--steps", "5", "--processes", count, "--log", str(log))
+        assert done.returncode == 0, done.stderr
+        assert f"{count} processes, {count} devices." in done.stdout
+        found.append(json.loads(log.read_text()))
+    one, two = found
+    assert len(one) == 5
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+
+
+def test_a_process_that_fails_ends_the_others(tmp_path):
+    done = run("processes.py", "--steps", "1", "--log", str(tmp_path / "none" / "log.json"))
+    assert done.returncode == 1
+    assert "FileNotFoundError" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last == "Process 0 of 2 ended with code 1; the others were ended."
 
 
 @pytest.mark.parametrize("wrong", [["--steps", "0"], ["--seed", "-1"], ["--steps", "x"]])

@@ -13,6 +13,11 @@ own. `fit` is the loop that a run wants which is to be left alone: it goes on fr
 from funcnn.train._checkpoint import Checkpoints as Checkpoints
 from funcnn.train._data import batches as batches
 from funcnn.train._evaluate import evaluator as evaluator
+from funcnn.train._guard import NonFiniteError as NonFiniteError
+from funcnn.train._history import History as History
+from funcnn.train._interrupt import Interrupted as Interrupted
+from funcnn.train._logs import JSONLog as JSONLog
+from funcnn.train._logs import TensorBoardLog as TensorBoardLog
 from funcnn.train._loop import fit as fit
 from funcnn.train._loss_scale import LossScaled as LossScaled
 from funcnn.train._loss_scale import dynamic_loss_scale as dynamic_loss_scale
@@ -28,6 +33,6 @@ from funcnn.train._standardize import standardize as standardize
 from funcnn.train._state import TrainState as TrainState
 from funcnn.train._state import init as init
 from funcnn.train._step import make_step as make_step
+from funcnn.train._stopping import EarlyStopping as EarlyStopping
 from funcnn.train._summary import Summary as Summary
 from funcnn.train._summary import summary as summary
-from funcnn.train._loop import History as History

@@ -1,0 +1,65 @@
+"""A run that goes on in another layout from the checkpoints of the first."""
+
+import tempfile
+
+import jax
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from funcnn import layers, losses, optim, train
+
+jax.config.update("jax_num_cpu_devices", 8)  # before a key is made
+
+STEPS = 12
+KEY = jax.random.key(0)
+MODEL = layers.Serial(
+    up=layers.Dense(64), tanh=layers.Tanh(), drop=layers.Dropout(0.2), down=layers.Dense(8)
+)
+OPTIMIZER = optim.adam(1e-2)
+RNG = np.random.default_rng(0)
+DATA = RNG.standard_normal((96, 16), dtype=np.float32), RNG.integers(0, 8, 96)
+
+
+def loss(params, batch, key):
+    x, labels = batch
+    return losses.softmax_cross_entropy(MODEL.apply(params, x, key=key), labels)
+
+
+def run(directory, steps, layout, per_call=1):
+    """Return the losses of a run that goes on as far as `steps`, and its last state."""
+    with train.Checkpoints(directory) as checkpoints:
+        state, history = train.fit(
+            train.make_step(loss, OPTIMIZER),
+            train.init(KEY, MODEL, OPTIMIZER, (1, 16)),
+            train.prefetch(train.batches(DATA, 16, key=KEY)),
+            steps=steps,
+            checkpoints=checkpoints,
+            layout=layout,
+            steps_per_call=per_call,
+        )
+    return history.metrics["loss"], state
+
+
+def main():
+    state = train.init(KEY, MODEL, OPTIMIZER, (1, 16))
+    mesh = jax.make_mesh((4, 2), ("data", "model"))
+    layouts = [
+        None,
+        train.shard(state, jax.make_mesh((8,), ("data",))),
+        train.shard(state, jax.make_mesh((8,), ("data",)), fully="data"),
+        train.shard(state, mesh, rules=[("up/weight", P(None, "model"))], fully="data"),
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        want, _ = run(f"{folder}/whole", STEPS, None)
+        got = []
+        for i, layout in enumerate(layouts):
+            found, state = run(f"{folder}/parts", 3 * (i + 1), layout, 1 + 2 * (i == 2))
+            got.extend(found)
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    spec = state.params["up"]["weight"].sharding.spec
+    assert spec == P("data", "model"), spec
+    print("as it should be")
+
+
+if __name__ == "__main__":
+    main()
