@@ -83,6 +83,16 @@ def fail():
     raise RuntimeError("planted")
 
 
+@pytest.fixture
+def signals():
+    """Signals as a program in a terminal has them: a job in the background has not."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, usual[number]) for number in usual}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 # Going on
 
 
@@ -138,7 +148,7 @@ def test_data_without_a_state_is_warned_of(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_saves_and_goes_on(tmp_path, number):
+def test_an_interrupted_run_saves_and_goes_on(tmp_path, number, signals):
     want, _ = train.fit(STEP, start(), data(), steps=9)
     ask = Watched(5, lambda: os.kill(os.getpid(), number))
     before = signal.getsignal(number)
@@ -157,7 +167,7 @@ def test_an_interrupted_run_saves_and_goes_on(tmp_path, number):
     assert signal.getsignal(number) is before
 
 
-def test_an_interrupted_run_without_checkpoints_hands_its_state_over():
+def test_an_interrupted_run_without_checkpoints_hands_its_state_over(signals):
     want, _ = train.fit(STEP, start(), data(), steps=3)
     ask = Watched(2, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(
@@ -167,7 +177,7 @@ def test_an_interrupted_run_without_checkpoints_hands_its_state_over():
     same(raised.value.state, want)
 
 
-def test_a_second_interrupt_is_obeyed():
+def test_a_second_interrupt_is_obeyed(signals):
     def twice():
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

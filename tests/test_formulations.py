@@ -259,8 +259,8 @@ def test_what_is_computed_anew_is_not_written_out(op, monkeypatch):
 
 
 def test_blocks_of_rows_are_whole_and_of_one_size():
-    assert _norms.rows_at_once((8192, 512), 4) == 512
-    assert _norms.rows_at_once((8, 56, 56, 96), 4) == 1792  # of at most 2730
+    assert _norms.rows_at_once((8192, 512), 4) == 2048
+    assert _norms.rows_at_once((8, 56, 56, 96), 4) == 6272  # of at most 10922
     assert _norms.rows_at_once((512, 512), 4) == 0  # small
     assert _norms.rows_at_once((8191, 512), 4) == 0  # a prime number of rows
     assert _norms.rows_at_once((0, 512), 4) == 0

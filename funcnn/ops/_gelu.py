@@ -72,14 +72,15 @@ def activation(x, approximate):
 
 
 def slope(x, approximate):
-    held = jnp.clip(x, -1e2, 1e2)
+    held = jnp.maximum(x, -1e2)  # as above, so that both share what is costly
+    near = jnp.minimum(held, 1e2)
     if approximate:
         below = 1 / odds(held)
-        density = 2 * ROOT * (1 + 3 * CUBIC * held**2) * (below * (1 - below))
+        density = 2 * ROOT * (1 + 3 * CUBIC * near**2) * (below * (1 - below))
     else:
         below = 0.5 * jax.lax.erfc(-math.sqrt(0.5) * held)
-        density = jnp.exp(-0.5 * held**2) / math.sqrt(2 * math.pi)
-    return below + held * density
+        density = jnp.exp(-0.5 * near**2) / math.sqrt(2 * math.pi)
+    return below + near * density
 
 
 def odds(x):

@@ -20,7 +20,7 @@ class History(NamedTuple):
     metrics: dict[str, np.ndarray]
     eval_step: np.ndarray
     eval_metrics: dict[str, np.ndarray]
-    stopped: str
+    stopped: str = "steps"
 
     def plot(self, *names: str) -> Any:
         """Draw metrics over steps, one picture for each that is a number.
