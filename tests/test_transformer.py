@@ -403,10 +403,16 @@ def test_a_transformer_under_transformations():
     layer, params = model("rope")
     low = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params)
     y = layer.apply(params, TOKENS)
-    apply = jax.jit(layer.apply)
+    traces = []  # a private count of JAX's came out as 0 after thousands of tests
+
+    @jax.jit
+    def apply(params, tokens):
+        traces.append(tokens)
+        return layer.apply(params, tokens)
+
     close(apply(params, TOKENS), y)
     apply(params, TOKENS + 1 - 1)
-    assert apply._cache_size() == 1
+    assert len(traces) == 1
     rough = layer.apply(low, TOKENS)
     assert rough.dtype == jnp.bfloat16
     assert jnp.abs(rough.astype(y.dtype) - y).max() < 0.1 * jnp.abs(y).max()
