@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+SECONDS = 5  # between writes of TensorBoard's files
+
 
 class Log(Protocol):
-    """What `fit` writes to: anything with these three."""
+    """What `fit` writes to: anything with these four."""
 
     def start(self, step: int) -> None:
         """A run begins after `step` updates: what is there of later ones is void."""
@@ -19,7 +21,10 @@ class Log(Protocol):
         """Write an update's metrics, or an evaluation's, whose names begin with `eval_`."""
 
     def flush(self) -> None:
-        """See that what was written can be read."""
+        """See that what was written can soon be read."""
+
+    def close(self) -> None:
+        """The run has ended, well or not: what was written is to be there."""
 
 
 class JSONLog:
@@ -70,6 +75,10 @@ class JSONLog:
                 file.writelines(self._lines)
         self._lines.clear()
 
+    def close(self):
+        """Append what lines there are."""
+        self.flush()
+
 
 class TensorBoardLog:
     """Event files for TensorBoard, through tensorboardX, of all metrics that are numbers.
@@ -98,7 +107,9 @@ class TensorBoardLog:
     def start(self, step):
         """Begin a file that replaces what others have of later steps."""
         if jax.process_index() == 0:
-            self._writer = self._make(self._directory, purge_step=step + 1)
+            self._writer = self._make(
+                self._directory, purge_step=step + 1, flush_secs=SECONDS
+            )
 
     def write(self, step, metrics):
         """Write the numbers."""
@@ -107,9 +118,13 @@ class TensorBoardLog:
                 self._writer.add_scalar(name, float(value), step)
 
     def flush(self):
-        """See that TensorBoard can read what was written."""
+        """Leave it to tensorboardX, whose thread writes every few seconds."""
+
+    def close(self):
+        """Wait until all is written, and end that thread."""
         if self._writer is not None:
-            self._writer.flush()
+            self._writer.close()
+            self._writer = None
 
 
 def plain(value):

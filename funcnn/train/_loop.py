@@ -137,8 +137,11 @@ def fit(
     total = operator.length_hint(data) or None if left is None else left
     stopped = "steps" if stopping is None or not stopping.reached(evaluations) else "early"
 
-    with progress_bar(progress, total) as bar, Interrupt() as interrupt:
-        record = Record(begin, logs, bar, evaluations)
+    with (
+        progress_bar(progress, total) as bar,
+        Record(begin, logs, bar, evaluations) as record,
+        Interrupt() as interrupt,
+    ):
 
         def checked(rows):
             if watch is not None:

@@ -9,6 +9,8 @@ from funcnn.train._history import History
 class Record:
     """Metrics that may still be computed, those fetched, and evaluations.
 
+    As a context, it closes the logs.
+
     Args:
         first: the updates made before the run.
         logs: what else to write to.
@@ -23,6 +25,13 @@ class Record:
         self._rows: list[dict] = []  # metrics of updates, on the host
         for log in logs:
             log.start(first)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for log in self._logs:
+            log.close()
 
     def __len__(self):
         """How many updates have metrics that were not fetched yet."""
