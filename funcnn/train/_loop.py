@@ -206,9 +206,9 @@ def fit(
             if checkpoints
             else "This error has it"
         )
-        error = Interrupted(f"fit was asked to stop, and did after step {done}. {where}.")
-        error.state, error.history = state, record.history(stopped)
-        raise error
+        told = Interrupted(f"fit was asked to stop, and did after step {done}. {where}.")
+        told.state, told.history = state, record.history(stopped)
+        raise told
     if last is None:
         stopped = "data"
     elif stopped == "steps" and done < last:
