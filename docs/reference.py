@@ -67,8 +67,9 @@ def module_of(op):
 
 def namespaces():
     """The public namespaces but `ops`, whose members have pages of their own."""
+    internal = ("foundation", "kernels", "ops")
     names = [m.name for m in pkgutil.iter_modules(funcnn.__path__)]
-    return [n for n in names if n not in ("ops", "__main__") and not n.startswith("_")]
+    return [n for n in names if n not in internal]
 
 
 def namespace_pages():

@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn import ops
-from funcnn._checks import as_array, float_arrays, integer, number
-from funcnn._numerics import upcast
+from funcnn.foundation._checks import as_array, float_arrays, integer, number
+from funcnn.foundation._dtypes import upcast
 from funcnn.layers import Layer
 
 

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn import ops
-from funcnn._checks import as_labels, float_arrays
-from funcnn._numerics import in_range
+from funcnn.foundation._checks import as_labels, float_arrays
+from funcnn.kernels._labels import in_range
 
 
 def softmax_cross_entropy(

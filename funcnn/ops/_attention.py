@@ -51,10 +51,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn import _attention as blocks
-from funcnn._checks import as_array, boolean, float_arrays, integer, number
-from funcnn._checks import softcap as checked_softcap
-from funcnn._numerics import accumulator, cast_like, promote
+from funcnn.foundation._checks import as_array, boolean, float_arrays, integer, number
+from funcnn.foundation._checks import softcap as checked_softcap
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.kernels import attention as blocks
 
 Window = int | tuple[int | None, int | None] | None
 

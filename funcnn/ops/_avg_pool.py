@@ -23,11 +23,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
-from funcnn._mesh import by_device
-from funcnn._numerics import Like, upcast
-from funcnn._pooling import spread, window_sums
-from funcnn._windows import pool_windows, window_size
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._cotangents import Like
+from funcnn.foundation._dtypes import upcast
+from funcnn.foundation._mesh import by_device
+from funcnn.kernels._pooling import spread, window_sums
+from funcnn.kernels._windows import pool_windows, window_size
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -49,8 +49,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn._checks import float_arrays, number
-from funcnn._numerics import accumulator, apart, cast_like, matrix, upcast
+from funcnn.foundation._checks import float_arrays, number
+from funcnn.foundation._compiler import apart
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import accumulator, upcast
+from funcnn.foundation._products import matrix
 
 FAR = 32  # deviations from 0, beyond which the rounding of a mean shows
 

@@ -38,11 +38,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn._checks import float_arrays, integer
-from funcnn._convolution import convolve, filter_gradient, input_gradient
-from funcnn._mesh import by_device
-from funcnn._numerics import apart, cast_like, promote, rows, upcast
-from funcnn._windows import spatial_rank, windows
+from funcnn.foundation._checks import float_arrays, integer
+from funcnn.foundation._compiler import apart
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import promote, upcast
+from funcnn.foundation._mesh import by_device
+from funcnn.foundation._products import rows
+from funcnn.kernels._windows import spatial_rank, windows
+from funcnn.kernels.convolution import convolve, filter_gradient, input_gradient
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))

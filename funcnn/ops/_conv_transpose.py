@@ -28,11 +28,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn._checks import float_arrays
-from funcnn._convolution import convolve, filter_gradient, input_gradient
-from funcnn._mesh import by_device
-from funcnn._numerics import cast_like, promote, rows, upcast
-from funcnn._windows import spatial_rank, transposed_windows
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import promote, upcast
+from funcnn.foundation._mesh import by_device
+from funcnn.foundation._products import rows
+from funcnn.kernels._windows import spatial_rank, transposed_windows
+from funcnn.kernels.convolution import convolve, filter_gradient, input_gradient
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))

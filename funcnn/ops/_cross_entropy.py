@@ -26,8 +26,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import as_labels, float_arrays, number
-from funcnn._numerics import Like, cast_like, in_range, one_hot, upcast
+from funcnn.foundation._checks import as_labels, float_arrays, number
+from funcnn.foundation._cotangents import Like, cast_like
+from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._labels import in_range, one_hot
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

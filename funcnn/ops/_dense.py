@@ -17,9 +17,11 @@ $$\bar x = \bar y\, W^\top, \qquad \bar W = \sum_{\rm rows} x^\top \bar y, \qqua
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import affine, float_arrays
-from funcnn._mesh import by_device
-from funcnn._numerics import accumulator, cast_like, contract, matrix, promote, rows, upcast
+from funcnn.foundation._checks import affine, float_arrays
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import accumulator, promote, upcast
+from funcnn.foundation._mesh import by_device
+from funcnn.foundation._products import contract, matrix, rows
 
 
 @jax.custom_vjp

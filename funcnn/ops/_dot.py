@@ -18,8 +18,9 @@ $$\bar a[i, k] = \sum_{j, m} \bar y[i, j, m]\; b[j, k, m], \qquad
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
-from funcnn._numerics import cast_like, contract
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._products import contract
 
 
 @jax.custom_vjp

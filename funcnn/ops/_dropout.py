@@ -23,8 +23,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, number
-from funcnn._numerics import Like, cast_like
+from funcnn.foundation._checks import float_arrays, number
+from funcnn.foundation._cotangents import Like, cast_like
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

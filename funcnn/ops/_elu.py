@@ -21,8 +21,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, number
-from funcnn._numerics import upcast
+from funcnn.foundation._checks import float_arrays, number
+from funcnn.foundation._dtypes import upcast
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -36,9 +36,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn._checks import as_array, float_arrays
-from funcnn._mesh import by_device
-from funcnn._numerics import Like, cast_like, empty_sum, in_range, upcast
+from funcnn.foundation._checks import as_array, float_arrays
+from funcnn.foundation._cotangents import Like, cast_like
+from funcnn.foundation._dtypes import upcast
+from funcnn.foundation._mesh import by_device
+from funcnn.foundation._products import empty_sum
+from funcnn.kernels._labels import in_range
 
 
 @jax.custom_vjp

@@ -29,8 +29,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import boolean, float_arrays, same_shape
-from funcnn._numerics import accumulator, anew, cast_like, promote
+from funcnn.foundation._checks import boolean, float_arrays, same_shape
+from funcnn.foundation._compiler import anew
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.ops._gelu import activation, gelu_reference, slope
 
 

@@ -29,8 +29,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import boolean, float_arrays
-from funcnn._numerics import upcast
+from funcnn.foundation._checks import boolean, float_arrays
+from funcnn.foundation._dtypes import upcast
 
 ROOT = math.sqrt(2 / math.pi)
 CUBIC = 0.044715

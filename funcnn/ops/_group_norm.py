@@ -54,10 +54,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, integer, number
-from funcnn._mesh import by_device
-from funcnn._numerics import apart, cast_like, upcast
-from funcnn._windows import spatial_rank
+from funcnn.foundation._checks import float_arrays, integer, number
+from funcnn.foundation._compiler import apart
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import upcast
+from funcnn.foundation._mesh import by_device
+from funcnn.kernels._windows import spatial_rank
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4))

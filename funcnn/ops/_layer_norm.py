@@ -36,10 +36,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, number
-from funcnn._mesh import by_device
-from funcnn._norms import pullback
-from funcnn._numerics import cast_like, upcast
+from funcnn.foundation._checks import float_arrays, number
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import upcast
+from funcnn.foundation._mesh import by_device
+from funcnn.kernels._norms import pullback
 
 mean = partial(jnp.mean, axis=-1, keepdims=True)
 

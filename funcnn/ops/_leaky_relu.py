@@ -19,7 +19,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, number
+from funcnn.foundation._checks import float_arrays, number
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -66,21 +66,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn._checks import affine, as_array, float_arrays, integer, number
-from funcnn._checks import softcap as checked_softcap
-from funcnn._chunks import columns, over_chunks, put
-from funcnn._mesh import by_device
-from funcnn._numerics import (
-    accumulator,
-    cast_like,
-    contract,
-    empty_sum,
-    in_range,
-    matrix,
-    one_hot,
-    promote,
-    rows,
-)
+from funcnn.foundation._checks import affine, as_array, float_arrays, integer, number
+from funcnn.foundation._checks import softcap as checked_softcap
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._mesh import by_device
+from funcnn.foundation._products import contract, empty_sum, matrix, rows
+from funcnn.kernels._chunks import columns, over_chunks, put
+from funcnn.kernels._labels import in_range, one_hot
 from funcnn.ops._dense import dense_reference
 from funcnn.ops._softmax_cross_entropy import softmax_cross_entropy_reference
 

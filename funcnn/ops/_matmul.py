@@ -20,8 +20,9 @@ adding up.
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
-from funcnn._numerics import accumulator, cast_like, promote, unbroadcast
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._cotangents import cast_like, unbroadcast
+from funcnn.foundation._dtypes import accumulator, promote
 
 
 @jax.custom_vjp

@@ -24,9 +24,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
-from funcnn._numerics import Like, upcast
-from funcnn._windows import pool_windows, put_taps, take_taps
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._cotangents import Like
+from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._windows import pool_windows, put_taps, take_taps
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))

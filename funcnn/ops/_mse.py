@@ -13,8 +13,9 @@ $$\bar p = 2\,(p - t)\,\bar y, \qquad \bar t = -\bar p.$$
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, same_shape
-from funcnn._numerics import accumulator, cast_like, promote
+from funcnn.foundation._checks import float_arrays, same_shape
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import accumulator, promote
 
 
 @jax.custom_vjp

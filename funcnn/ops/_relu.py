@@ -15,7 +15,7 @@ own input anyway, so $x$ can be freed.
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
+from funcnn.foundation._checks import float_arrays
 
 
 @jax.custom_vjp

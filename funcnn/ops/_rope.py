@@ -35,9 +35,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn._angles import cos_sin
-from funcnn._checks import as_array, float_arrays, number
-from funcnn._numerics import Like, cast_like, upcast
+from funcnn.foundation._checks import as_array, float_arrays, number
+from funcnn.foundation._cotangents import Like, cast_like
+from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._angles import cos_sin
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -17,8 +17,8 @@ reached their limits in every dtype.
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
-from funcnn._numerics import upcast
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._dtypes import upcast
 
 
 @jax.custom_vjp

@@ -22,9 +22,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import axis as checked_axis
-from funcnn._checks import float_arrays
-from funcnn._numerics import upcast
+from funcnn.foundation._checks import axis as checked_axis
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._dtypes import upcast
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -39,15 +39,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import as_labels, float_arrays, number
-from funcnn._numerics import (
-    cast_like,
-    in_range,
-    log_normalizer,
-    one_hot,
-    probabilities,
-    upcast,
-)
+from funcnn.foundation._checks import as_labels, float_arrays, number
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._labels import in_range, log_normalizer, one_hot, probabilities
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))

@@ -27,8 +27,10 @@ Large arrays take less time with $\sigma$ computed in either.
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, same_shape
-from funcnn._numerics import accumulator, anew, cast_like, promote
+from funcnn.foundation._checks import float_arrays, same_shape
+from funcnn.foundation._compiler import anew
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.ops._silu import activation, silu_reference, slope
 
 

@@ -15,8 +15,8 @@ its own input anyway. The price: where $y$ has rounded to its limit, the derivat
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays
-from funcnn._numerics import upcast
+from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._dtypes import upcast
 
 
 @jax.custom_vjp

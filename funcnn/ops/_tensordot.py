@@ -20,8 +20,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn._checks import float_arrays, integer
-from funcnn._numerics import cast_like, contract
+from funcnn.foundation._checks import float_arrays, integer
+from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._products import contract
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -8,101 +8,109 @@ all else that returns one is a part for `chain`. A `*_schedule` is a learning ra
 `*State` is what an optimizer remembers. Names are in the order of their files.
 """
 
-from funcnn.optim._accumulate import AccumulateState as AccumulateState
-from funcnn.optim._accumulate import accumulate as accumulate
-from funcnn.optim._adadelta import AdadeltaState as AdadeltaState
-from funcnn.optim._adadelta import adadelta as adadelta
-from funcnn.optim._adafactor import AdafactorState as AdafactorState
-from funcnn.optim._adafactor import adafactor as adafactor
-from funcnn.optim._adagrad import AdagradState as AdagradState
-from funcnn.optim._adagrad import adagrad as adagrad
-from funcnn.optim._adam import AdamState as AdamState
-from funcnn.optim._adam import adam as adam
-from funcnn.optim._adam import adamw as adamw
-from funcnn.optim._adam import scale_by_adam as scale_by_adam
-from funcnn.optim._adamax import AdamaxState as AdamaxState
-from funcnn.optim._adamax import adamax as adamax
-from funcnn.optim._amsgrad import AmsgradState as AmsgradState
-from funcnn.optim._amsgrad import amsgrad as amsgrad
-from funcnn.optim._centralize import CentralizeState as CentralizeState
-from funcnn.optim._centralize import centralize as centralize
-from funcnn.optim._clip import ClipState as ClipState
-from funcnn.optim._clip import clip_by_global_norm as clip_by_global_norm
-from funcnn.optim._clip import global_norm as global_norm
-from funcnn.optim._clip_leaves import adaptive_grad_clip as adaptive_grad_clip
-from funcnn.optim._clip_leaves import clip as clip
-from funcnn.optim._clip_leaves import clip_by_block_rms as clip_by_block_rms
-from funcnn.optim._combine import apply_updates as apply_updates
-from funcnn.optim._combine import chain as chain
-from funcnn.optim._decay import DecayState as DecayState
-from funcnn.optim._decay import add_decayed_weights as add_decayed_weights
-from funcnn.optim._ema import EmaState as EmaState
-from funcnn.optim._ema import ema_params as ema_params
-from funcnn.optim._finite import FiniteState as FiniteState
-from funcnn.optim._finite import apply_if_finite as apply_if_finite
-from funcnn.optim._health import health as health
-from funcnn.optim._health import leaf_norms as leaf_norms
-from funcnn.optim._health import nonfinite_counts as nonfinite_counts
-from funcnn.optim._health import nonfinite_paths as nonfinite_paths
-from funcnn.optim._health import update_ratios as update_ratios
-from funcnn.optim._inject import InjectState as InjectState
-from funcnn.optim._inject import inject as inject
-from funcnn.optim._joins import inverse_sqrt_schedule as inverse_sqrt_schedule
-from funcnn.optim._joins import join_schedules as join_schedules
-from funcnn.optim._joins import piecewise_schedule as piecewise_schedule
-from funcnn.optim._lamb import lamb as lamb
-from funcnn.optim._lars import LarsState as LarsState
-from funcnn.optim._lars import lars as lars
-from funcnn.optim._lion import LionState as LionState
-from funcnn.optim._lion import lion as lion
-from funcnn.optim._lion import scale_by_lion as scale_by_lion
-from funcnn.optim._lookahead import LookaheadState as LookaheadState
-from funcnn.optim._lookahead import lookahead as lookahead
-from funcnn.optim._memory import Blocks as Blocks
-from funcnn.optim._memory import Int8 as Int8
-from funcnn.optim._muon import MuonState as MuonState
-from funcnn.optim._muon import muon as muon
-from funcnn.optim._nadam import nadam as nadam
-from funcnn.optim._noise import NoiseState as NoiseState
-from funcnn.optim._noise import add_noise as add_noise
-from funcnn.optim._optimizer import Optimizer as Optimizer
-from funcnn.optim._partition import FreezeState as FreezeState
-from funcnn.optim._partition import PartitionState as PartitionState
-from funcnn.optim._partition import freeze as freeze
-from funcnn.optim._partition import masked as masked
-from funcnn.optim._partition import partition as partition
-from funcnn.optim._precision import MasterState as MasterState
-from funcnn.optim._precision import RoundingState as RoundingState
-from funcnn.optim._precision import master_weights as master_weights
-from funcnn.optim._precision import stochastic_rounding as stochastic_rounding
-from funcnn.optim._radam import radam as radam
-from funcnn.optim._rmsprop import RmspropState as RmspropState
-from funcnn.optim._rmsprop import rmsprop as rmsprop
-from funcnn.optim._rmsprop import scale_by_rms as scale_by_rms
-from funcnn.optim._scale import ScaleState as ScaleState
-from funcnn.optim._scale import scale as scale
-from funcnn.optim._scale import scale_by_learning_rate as scale_by_learning_rate
-from funcnn.optim._scale import scale_by_schedule as scale_by_schedule
-from funcnn.optim._schedule_free import ScheduleFreeState as ScheduleFreeState
-from funcnn.optim._schedule_free import schedule_free as schedule_free
-from funcnn.optim._schedule_free import schedule_free_params as schedule_free_params
-from funcnn.optim._schedules import constant_schedule as constant_schedule
-from funcnn.optim._schedules import cosine_schedule as cosine_schedule
-from funcnn.optim._schedules import exponential_schedule as exponential_schedule
-from funcnn.optim._schedules import linear_schedule as linear_schedule
-from funcnn.optim._schedules import polynomial_schedule as polynomial_schedule
-from funcnn.optim._sgd import SgdState as SgdState
-from funcnn.optim._sgd import sgd as sgd
-from funcnn.optim._sophia import HutchinsonState as HutchinsonState
-from funcnn.optim._sophia import SophiaState as SophiaState
-from funcnn.optim._sophia import hutchinson as hutchinson
-from funcnn.optim._sophia import sophia as sophia
-from funcnn.optim._trace import trace as trace
-from funcnn.optim._trust_ratio import TrustRatioState as TrustRatioState
-from funcnn.optim._trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
-from funcnn.optim._warmups import cyclic_schedule as cyclic_schedule
-from funcnn.optim._warmups import one_cycle_schedule as one_cycle_schedule
-from funcnn.optim._warmups import warmup_cosine_schedule as warmup_cosine_schedule
-from funcnn.optim._warmups import (
+from funcnn.optim.methods._adadelta import AdadeltaState as AdadeltaState
+from funcnn.optim.methods._adadelta import adadelta as adadelta
+from funcnn.optim.methods._adafactor import AdafactorState as AdafactorState
+from funcnn.optim.methods._adafactor import adafactor as adafactor
+from funcnn.optim.methods._adagrad import AdagradState as AdagradState
+from funcnn.optim.methods._adagrad import adagrad as adagrad
+from funcnn.optim.methods._adam import AdamState as AdamState
+from funcnn.optim.methods._adam import adam as adam
+from funcnn.optim.methods._adam import adamw as adamw
+from funcnn.optim.methods._adam import scale_by_adam as scale_by_adam
+from funcnn.optim.methods._adamax import AdamaxState as AdamaxState
+from funcnn.optim.methods._adamax import adamax as adamax
+from funcnn.optim.methods._amsgrad import AmsgradState as AmsgradState
+from funcnn.optim.methods._amsgrad import amsgrad as amsgrad
+from funcnn.optim.methods._lamb import lamb as lamb
+from funcnn.optim.methods._lars import LarsState as LarsState
+from funcnn.optim.methods._lars import lars as lars
+from funcnn.optim.methods._lion import LionState as LionState
+from funcnn.optim.methods._lion import lion as lion
+from funcnn.optim.methods._lion import scale_by_lion as scale_by_lion
+from funcnn.optim.methods._muon import MuonState as MuonState
+from funcnn.optim.methods._muon import muon as muon
+from funcnn.optim.methods._nadam import nadam as nadam
+from funcnn.optim.methods._radam import radam as radam
+from funcnn.optim.methods._rmsprop import RmspropState as RmspropState
+from funcnn.optim.methods._rmsprop import rmsprop as rmsprop
+from funcnn.optim.methods._rmsprop import scale_by_rms as scale_by_rms
+from funcnn.optim.methods._sgd import sgd as sgd
+from funcnn.optim.methods._sophia import HutchinsonState as HutchinsonState
+from funcnn.optim.methods._sophia import SophiaState as SophiaState
+from funcnn.optim.methods._sophia import hutchinson as hutchinson
+from funcnn.optim.methods._sophia import sophia as sophia
+from funcnn.optim.precision._memory import Blocks as Blocks
+from funcnn.optim.precision._memory import Int8 as Int8
+from funcnn.optim.precision._precision import MasterState as MasterState
+from funcnn.optim.precision._precision import RoundingState as RoundingState
+from funcnn.optim.precision._precision import master_weights as master_weights
+from funcnn.optim.precision._precision import stochastic_rounding as stochastic_rounding
+from funcnn.optim.protocol._combine import apply_updates as apply_updates
+from funcnn.optim.protocol._combine import chain as chain
+from funcnn.optim.protocol._inject import InjectState as InjectState
+from funcnn.optim.protocol._inject import inject as inject
+from funcnn.optim.protocol._optimizer import Optimizer as Optimizer
+from funcnn.optim.protocol._partition import FreezeState as FreezeState
+from funcnn.optim.protocol._partition import PartitionState as PartitionState
+from funcnn.optim.protocol._partition import freeze as freeze
+from funcnn.optim.protocol._partition import masked as masked
+from funcnn.optim.protocol._partition import partition as partition
+from funcnn.optim.schedules._joins import inverse_sqrt_schedule as inverse_sqrt_schedule
+from funcnn.optim.schedules._joins import join_schedules as join_schedules
+from funcnn.optim.schedules._joins import piecewise_schedule as piecewise_schedule
+from funcnn.optim.schedules._schedules import constant_schedule as constant_schedule
+from funcnn.optim.schedules._schedules import cosine_schedule as cosine_schedule
+from funcnn.optim.schedules._schedules import exponential_schedule as exponential_schedule
+from funcnn.optim.schedules._schedules import linear_schedule as linear_schedule
+from funcnn.optim.schedules._schedules import polynomial_schedule as polynomial_schedule
+from funcnn.optim.schedules._warmups import cyclic_schedule as cyclic_schedule
+from funcnn.optim.schedules._warmups import one_cycle_schedule as one_cycle_schedule
+from funcnn.optim.schedules._warmups import warmup_cosine_schedule as warmup_cosine_schedule
+from funcnn.optim.schedules._warmups import (
     warmup_stable_decay_schedule as warmup_stable_decay_schedule,
+)
+from funcnn.optim.transformations._centralize import CentralizeState as CentralizeState
+from funcnn.optim.transformations._centralize import centralize as centralize
+from funcnn.optim.transformations._clip import ClipState as ClipState
+from funcnn.optim.transformations._clip import clip_by_global_norm as clip_by_global_norm
+from funcnn.optim.transformations._clip import global_norm as global_norm
+from funcnn.optim.transformations._clip_leaves import (
+    adaptive_grad_clip as adaptive_grad_clip,
+)
+from funcnn.optim.transformations._clip_leaves import clip as clip
+from funcnn.optim.transformations._clip_leaves import clip_by_block_rms as clip_by_block_rms
+from funcnn.optim.transformations._decay import DecayState as DecayState
+from funcnn.optim.transformations._decay import add_decayed_weights as add_decayed_weights
+from funcnn.optim.transformations._health import health as health
+from funcnn.optim.transformations._health import leaf_norms as leaf_norms
+from funcnn.optim.transformations._health import nonfinite_counts as nonfinite_counts
+from funcnn.optim.transformations._health import nonfinite_paths as nonfinite_paths
+from funcnn.optim.transformations._health import update_ratios as update_ratios
+from funcnn.optim.transformations._noise import NoiseState as NoiseState
+from funcnn.optim.transformations._noise import add_noise as add_noise
+from funcnn.optim.transformations._scale import ScaleState as ScaleState
+from funcnn.optim.transformations._scale import scale as scale
+from funcnn.optim.transformations._scale import (
+    scale_by_learning_rate as scale_by_learning_rate,
+)
+from funcnn.optim.transformations._scale import scale_by_schedule as scale_by_schedule
+from funcnn.optim.transformations._trace import SgdState as SgdState
+from funcnn.optim.transformations._trace import trace as trace
+from funcnn.optim.transformations._trust_ratio import TrustRatioState as TrustRatioState
+from funcnn.optim.transformations._trust_ratio import (
+    scale_by_trust_ratio as scale_by_trust_ratio,
+)
+from funcnn.optim.wrappers._accumulate import AccumulateState as AccumulateState
+from funcnn.optim.wrappers._accumulate import accumulate as accumulate
+from funcnn.optim.wrappers._ema import EmaState as EmaState
+from funcnn.optim.wrappers._ema import ema_params as ema_params
+from funcnn.optim.wrappers._finite import FiniteState as FiniteState
+from funcnn.optim.wrappers._finite import apply_if_finite as apply_if_finite
+from funcnn.optim.wrappers._lookahead import LookaheadState as LookaheadState
+from funcnn.optim.wrappers._lookahead import lookahead as lookahead
+from funcnn.optim.wrappers._schedule_free import ScheduleFreeState as ScheduleFreeState
+from funcnn.optim.wrappers._schedule_free import schedule_free as schedule_free
+from funcnn.optim.wrappers._schedule_free import (
+    schedule_free_params as schedule_free_params,
 )

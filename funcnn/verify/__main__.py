@@ -7,15 +7,15 @@ import sys
 import textwrap
 import time
 
-from funcnn.verify._claims import CLAIMS
-from funcnn.verify._costs import CostTable, cost_table
-from funcnn.verify._layout import meaning
-from funcnn.verify._matrix import eight_devices, matrix
-from funcnn.verify._ops import check_ops
-from funcnn.verify._report import Report
-from funcnn.verify._spec import GRAMMAR
-from funcnn.verify._subject import discover
-from funcnn.verify._target import checker, known
+from funcnn.verify.check._ops import check_ops
+from funcnn.verify.claims._claims import CLAIMS
+from funcnn.verify.command._target import checker, known
+from funcnn.verify.functions._spec import GRAMMAR
+from funcnn.verify.functions._subject import discover
+from funcnn.verify.measures._costs import CostTable, cost_table
+from funcnn.verify.report._layout import meaning
+from funcnn.verify.report._report import Report
+from funcnn.verify.transformations._matrix import eight_devices, matrix
 
 USAGE = """\
 python -m funcnn.verify [options] [op ...]

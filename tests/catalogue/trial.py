@@ -9,9 +9,9 @@ import numpy as np
 from jax.test_util import check_grads
 
 from funcnn import verify
-from funcnn.verify._check import examine
-from funcnn.verify._claims import CLAIMS
-from funcnn.verify._subject import Op, Split
+from funcnn.verify.check._check import examine
+from funcnn.verify.claims._claims import CLAIMS
+from funcnn.verify.functions._subject import Op, Split
 from tests.catalogue.entry import Entry
 
 

@@ -1,0 +1,3 @@
+"""What all of funcnn shares: dtypes, cotangents, products, the compiler, meshes, and checks
+of arguments.
+"""

@@ -1,0 +1,3 @@
+"""How ops compute: formulations of convolution, attention, pooling and norms, which know
+nothing of rules.
+"""

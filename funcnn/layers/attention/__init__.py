@@ -1,0 +1,1 @@
+"""Attention, its cache, embeddings and positions, and the transformers built of them."""

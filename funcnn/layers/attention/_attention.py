@@ -1,0 +1,238 @@
+"""Attention with several heads."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.nn import initializers
+
+from funcnn import ops
+from funcnn.foundation._checks import as_array, boolean, float_arrays, integer, number
+from funcnn.foundation._checks import softcap as checked_softcap
+from funcnn.layers.attention import _cache
+from funcnn.layers.attention._cache import Cache, check_cache
+from funcnn.layers.basic._dense import GLOROT_NORMAL
+from funcnn.layers.protocol._common import affine_params, check_params, describe
+from funcnn.layers.protocol._layer import Layer
+
+NAME = "MultiHeadAttention"
+PRODUCTS = ("query", "key", "value", "output")
+
+
+def MultiHeadAttention(
+    heads: int,
+    causal: bool = False,
+    *,
+    features: int | None = None,
+    head_features: int | None = None,
+    key_heads: int | None = None,
+    window: int | tuple[int | None, int | None] | None = None,
+    softcap: float | None = None,
+    rope: bool | float = False,
+    use_bias: bool = True,
+    dropout: float = 0.0,
+    weight_init: Callable = GLOROT_NORMAL,
+    bias_init: Callable = initializers.zeros,
+) -> Layer:
+    """Attention of each position to all, `(B, T, d)` to `(B, T, features)`.
+
+    Self attention of an array; cross attention of a pair `(x, memory)`, whose queries are
+    made of `x` and whose keys and values of `memory`, of shape `(B, S, m)`.
+
+        layer = layers.MultiHeadAttention(4, causal=True)
+        x = jnp.ones((2, 5, 32))
+        params = layer.init(key, x)
+        y = layer.apply(params, x)
+        y, cache = layer.apply(params, x[:, :3], cache=5)
+        y, cache = layer.apply(params, x[:, 3:4], cache=cache)
+        y, cache = layer.apply(params, x[:, 4:5], cache=cache)
+
+    Params: `query`, with a `weight` of shape `(d, heads * D)` and a `bias`, `key` and
+    `value` of `(m, key_heads * D)`, and `output` of `(heads * D, features)`; without biases
+    if `use_bias=False`. Each starts as a `Dense` of its shape would.
+
+    `apply(params, x, *, key=None, mask=None, bias=None, cache=None, return_weights=False)`:
+    `mask`, booleans that are true where a query sees a key, and `bias`, which is added to
+    the scores, broadcast to `(B, heads, T, S)`. So `real[:, None, None, :]` hides keys that
+    are padding. With `return_weights`, `apply` returns `(y, weights)`, the latter of shape
+    `(B, heads, T, S)`: for looking at, as it takes time and memory that `y` alone does not.
+
+    With a cache `apply` returns `(y, cache)`, or `(y, weights, cache)`. The integer
+    `cache=length` starts one of that length, and what was returned is given to the next
+    call, which goes on at the next position, with S the cache's length. Self attention has
+    to be causal for that. In cross attention the cache holds what was made of `memory`,
+    whatever the integer, and later calls read no memory. Positions beyond the length give
+    NaN.
+
+    Args:
+        heads: how many there are.
+        causal: whether position `i` sees the positions `j <= i` alone.
+        features: length of the output's last axis, `d` by default.
+        head_features: D, the length of a head's queries, keys and values; `d / heads` by
+            default.
+        key_heads: how many heads of keys and values there are, `heads` by default; divides
+            `heads`. One serves `heads / key_heads` heads of queries (grouped-query
+            attention, arXiv:2305.13245).
+        window: positions before and after its own that one sees; see `ops.attention`.
+        softcap: bounds the scores; see `ops.attention`.
+        rope: whether queries and keys are turned by their positions, or the base of that;
+            see `ops.rope`.
+        use_bias: whether the four products add a bias.
+        dropout: share of the output to drop when there is a key. Weights are never dropped.
+        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`.
+        bias_init: likewise.
+
+    Raises:
+        TypeError: if an argument has the wrong type; in `apply`, if `cache` is neither a
+            cache nor an integer.
+        ValueError: if a number is out of range, or `key_heads` does not divide `heads`; in
+            `init` and `apply`, if the shapes do not fit; in `apply`, if self attention with
+            a cache is not causal.
+    """
+    heads = integer(NAME, "heads", heads, minimum=1)
+    boolean(NAME, "causal", causal)
+    boolean(NAME, "use_bias", use_bias)
+    for name, n in (("features", features), ("head_features", head_features)):
+        if n is not None:
+            integer(NAME, name, n, minimum=1)
+    groups = heads if key_heads is None else integer(NAME, "key_heads", key_heads, 1)
+    if heads % groups:
+        raise ValueError(
+            f"{NAME} needs key_heads that divide the {heads} heads; got {groups}."
+        )
+    softcap = checked_softcap(NAME, softcap)
+    base = None if rope is False else 1e4 if rope is True else rope
+    if base is not None:
+        base = number(NAME, "rope", base, low=1.0)
+    dropout = number(NAME, "dropout", dropout, low=0.0, high=1.0)
+
+    def init(key, shape):
+        x, memory, _ = pair(describe(NAME, shape))
+        width = head_width(x, heads, head_features)
+        d, m = x.shape[-1], memory.shape[-1]
+        sizes = (
+            (d, heads * width),
+            *[(m, groups * width)] * 2,
+            (heads * width, features or d),
+        )
+        initial_bias = bias_init if use_bias else None
+        keys = jax.random.split(key, len(PRODUCTS))
+        return {
+            name: affine_params(k, x, size, weight_init, initial_bias)
+            for name, k, size in zip(PRODUCTS, keys, sizes, strict=True)
+        }
+
+    def apply(
+        params, x, *, key=None, mask=None, bias=None, cache=None, return_weights=False
+    ):
+        check_params(NAME, params, *PRODUCTS)
+        x, memory, cross = pair(x)
+        width = head_width(x, heads, head_features)
+        check_cache(NAME, cache)
+        if cache is not None and not cross and not causal:
+            raise ValueError(f"{NAME} needs causal=True for a cache; got causal=False.")
+        if cache is not None and cross and (causal or window is not None):
+            raise ValueError(
+                f"{NAME} needs causal=False and window=None for a cache of a memory; got "
+                f"{causal} and {window}."
+            )
+        goes_on = isinstance(cache, Cache)
+        first = cache.position if goes_on else 0
+
+        def product(name, x, n, first=0):
+            """A product, by head, and turned by its positions."""
+            y = ops.dense(x, params[name]["weight"], params[name].get("bias"))
+            y = y.reshape(*x.shape[:2], n, width)
+            return y if base is None or name == "value" else turned(y, first, base)
+
+        q = product("query", x, heads, first)
+        if cross and goes_on:
+            k, v = cache.keys, cache.values
+        else:
+            k = product("key", memory, groups, 0 if cross else first)
+            v = product("value", memory, groups)
+        new = None
+        options = {"causal": causal, "window": window, "softcap": softcap}
+        if cross:
+            new = Cache(k, v, jnp.int32(first + x.shape[1]))
+        elif goes_on:
+            new = _cache.extended(cache, k, v)
+            k, v, _ = new
+            keep = _cache.visible(first, x.shape[1], k.shape[1], window)
+            mask = keep if mask is None else keep & as_array(NAME, "mask", mask)
+            options = {"softcap": softcap}
+        elif cache is not None:
+            if cache < x.shape[1]:
+                raise ValueError(
+                    f"{NAME} needs a cache of length {x.shape[1]} or more for x of shape "
+                    f"{x.shape}; got {cache}."
+                )
+            new = _cache.started(k, v, cache, x.shape[1])
+        y = ops.attention(q, k, v, mask, bias, **options)
+        y = y.reshape(*x.shape[:2], heads * width)
+        y = ops.dense(y, params["output"]["weight"], params["output"].get("bias"))
+        if new is not None and goes_on and not cross:
+            y = _cache.nan_beyond(new, y)
+        if dropout and key is not None:
+            y = ops.dropout(key, y, dropout)
+        more = []
+        if return_weights:
+            more.append(weights(q, k, mask, bias, options))
+        if cache is not None:
+            more.append(new)
+        return (y, *more) if more else y
+
+    return Layer(init, apply)
+
+
+def pair(x):
+    """What queries are made of, what keys and values are, and whether they are two.
+
+    Raises:
+        TypeError: if `x` is neither one array nor two.
+        ValueError: if they do not have three axes, or not the same first one.
+    """
+    cross = isinstance(x, tuple | list)
+    if cross and len(x) != 2:
+        raise TypeError(f"{NAME} needs x, or (x, memory); got {len(x)} inputs.")
+    x, memory = x if cross else (x, x)
+    if not isinstance(x, jax.ShapeDtypeStruct):
+        x, memory = float_arrays(NAME, x=x, memory=memory)
+    if len(x.shape) != 3 or not x.shape[-1]:
+        raise ValueError(f"{NAME} needs x of shape (B, T, d) with d > 0; got {x.shape}.")
+    if len(memory.shape) != 3 or memory.shape[0] != x.shape[0] or not memory.shape[-1]:
+        raise ValueError(
+            f"{NAME} needs memory of shape ({x.shape[0]}, S, m) with m > 0 for x of shape "
+            f"{x.shape}; got {memory.shape}."
+        )
+    return x, memory, cross
+
+
+def head_width(x, heads, head_features):
+    """The features of a head.
+
+    Raises:
+        ValueError: if they are not given, and `heads` does not divide those of `x`.
+    """
+    if head_features is None and x.shape[-1] % heads:
+        raise ValueError(
+            f"{NAME} needs heads that divide the {x.shape[-1]} features of x, or "
+            f"head_features; got {heads} heads."
+        )
+    return head_features or x.shape[-1] // heads
+
+
+def turned(x, first, base):
+    """Queries or keys at the positions from `first` on."""
+    at = None if isinstance(first, int) else _cache.positions(first, x.shape[1])
+    return ops.rope(x, at, base)
+
+
+def weights(q, k, mask, bias, options):
+    """What attention multiplies values by, `(B, H, T, S)`.
+
+    That is what it makes of values that are the rows of an identity matrix.
+    """
+    b, s, heads = k.shape[:3]
+    unit = jnp.broadcast_to(jnp.eye(s, dtype=k.dtype)[:, None], (b, s, heads, s))
+    return jnp.moveaxis(ops.attention(q, k, unit, mask, bias, **options), 1, 2)

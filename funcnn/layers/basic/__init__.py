@@ -1,0 +1,1 @@
+"""Layers that most networks have: dense and gated maps, activations, norms, dropout."""

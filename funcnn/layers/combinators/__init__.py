@@ -1,0 +1,1 @@
+"""Layers made of layers: in sequence, residual, stacked, recomputed, in other dtypes."""

@@ -1,0 +1,1 @@
+"""Convolutions, transposed and separable ones, and pools."""

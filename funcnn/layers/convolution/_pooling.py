@@ -1,0 +1,48 @@
+"""Pooling layers over `(N, *spatial, C)`."""
+
+from functools import partial
+
+from funcnn import ops
+from funcnn.foundation._checks import float_arrays
+from funcnn.layers.protocol._common import parameterless
+from funcnn.layers.protocol._layer import Layer
+
+
+def MaxPool(window, stride=None, padding="VALID") -> Layer:
+    """The maximum of each window, `(N, *spatial, C)` to `(N, *out, C)`.
+
+    Args:
+        window: an int, or one per spatial axis.
+        stride: likewise; None means `window`.
+        padding: "SAME", "VALID", an int, or one (low, high) pair per spatial axis;
+            it never wins.
+    """
+    pool = partial(ops.max_pool, window=window, stride=stride, padding=padding)
+    return parameterless("MaxPool", pool)
+
+
+def AvgPool(window, stride=None, padding="VALID") -> Layer:
+    """The mean of each window, `(N, *spatial, C)` to `(N, *out, C)`.
+
+    Args:
+        window: an int, or one per spatial axis.
+        stride: likewise; None means `window`.
+        padding: "SAME", "VALID", an int, or one (low, high) pair per spatial axis;
+            it counts as zeros.
+    """
+    pool = partial(ops.avg_pool, window=window, stride=stride, padding=padding)
+    return parameterless("AvgPool", pool)
+
+
+def GlobalAvgPool() -> Layer:
+    """The mean over all spatial axes, `(N, *spatial, C)` to `(N, C)`.
+
+    Sums are taken in at least float32.
+    """
+
+    def pool(x):
+        (x,) = float_arrays("GlobalAvgPool", x=x)
+        y = ops.avg_pool(x, x.shape[1:-1])
+        return y.reshape(y.shape[0], y.shape[-1])
+
+    return parameterless("GlobalAvgPool", pool)

@@ -1,0 +1,1 @@
+"""What a layer is, how layers call each other, and the checks that they share."""

@@ -1,0 +1,1 @@
+"""A rule for one leaf, made an optimizer of pytrees."""

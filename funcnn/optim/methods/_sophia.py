@@ -1,0 +1,206 @@
+r"""Sophia: steps by curvature, clipped.
+
+With gradient $g_t$, from $\mu_0 = h_0 = 0$, an estimate $\hat h_t$ of the Hessian's
+diagonal in every $k$-th update, the first included, and elementwise clipping to
+$[-\rho, \rho]$,
+
+$$\mu_t = \beta_1 \mu_{t-1} + (1 - \beta_1)\,g_t, \qquad
+h_t = \beta_2 h_{t-1} + (1 - \beta_2)\,\hat h_t, \qquad
+W_t = W_{t-1} - \eta_t \left( {\rm clip}\!\left(
+\frac{\hat\mu_t}{\max(\gamma\,h_t, \epsilon)} \right) + \lambda W_{t-1} \right).$$
+
+Hutchinson's estimate is $\hat h = z \odot \nabla (z^{\sf T} \nabla f)$ for random signs
+$z$, whose mean is the diagonal.
+
+Liu et al., "Sophia: a scalable stochastic second-order optimizer for language model
+pre-training", 2024, arXiv:2305.14342, algorithm 3; Hutchinson, "A stochastic estimator of
+the trace of the influence matrix", 1989.
+
+**Conventions.** As in optax, $\mu$ is debiased, which the paper does not do. As in the
+paper, an estimate serves the update it is made in; optax uses it in the next.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from funcnn.foundation._checks import integer
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.methods._adam import debias
+from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperparameters
+from funcnn.optim.protocol._trees import (
+    Mask,
+    flatten,
+    float_leaves,
+    leafwise,
+    match,
+    need_params,
+)
+from funcnn.optim.transformations._noise import Key
+
+WHY = "its curvature is that of the loss there"
+
+
+class SophiaState(NamedTuple):
+    """Updates made so far, mean and curvature like params, the estimator's own state."""
+
+    step: jax.Array
+    mu: Any
+    curvature: Any
+    estimator: Any = ()
+
+
+def sophia(
+    learning_rate: LearningRate,
+    estimator: Optimizer,
+    b1: ArrayLike = 0.965,
+    b2: ArrayLike = 0.99,
+    eps: ArrayLike = 1e-8,
+    weight_decay: ArrayLike = 1e-4,
+    *,
+    gamma: ArrayLike = 0.01,
+    clip: ArrayLike = 1.0,
+    every: int = 10,
+    mask: Mask = None,
+) -> Optimizer:
+    r"""Step by the gradient's mean over the loss's curvature, clipped.
+
+        optimizer = optim.sophia(1e-3, optim.hutchinson(jax.random.key(0)))
+        opt_state = optimizer.init(params)
+        at = lambda params: loss(params, (images, labels), None)
+        grads = jax.grad(at)(params)
+        updates, opt_state = optimizer.update(grads, opt_state, params, loss=at)
+
+    Args:
+        learning_rate: $\eta$, a scalar or a schedule, as in `sgd`.
+        estimator: `hutchinson(key)`, or an optimizer whose updates are another estimate
+            of the Hessian's diagonal.
+        b1: decay of the mean, in [0, 1).
+        b2: decay of the curvature, in [0, 1).
+        eps: $\epsilon$, the least denominator, at least 0.
+        weight_decay: $\lambda$, at least 0.
+        gamma: $\gamma$, at least 0, what curvature counts.
+        clip: $\rho$, at least 0, the largest element of a direction.
+        every: $k$, how many updates share an estimate.
+        mask: which leaves decay, as in `adamw`.
+
+    Returns:
+        An `Optimizer` whose `update` needs params, and `loss=f` with `f(params)` the
+        scalar that gradients are of. Dtypes are as in `adam`.
+
+    Raises:
+        TypeError: if a hyperparameter is no number, a leaf is not floating-point, or
+            `hutchinson` gets no loss.
+        ValueError: if a hyperparameter lies outside its range, `update` gets no params,
+            or gradients do not match the params.
+    """
+    hyperparameters("sophia", b1=b1, b2=b2, eps=eps)
+    hyperparameter("sophia", "gamma", gamma, below=math.inf)
+    hyperparameter("sophia", "clip", clip, below=math.inf)
+    every = integer("sophia", "every", every, minimum=1)
+    estimate = extended("sophia", estimator)
+
+    def rule(g, mu, curvature, b1, a1, c1, gamma, eps, clip):
+        mu = b1 * mu + a1 * g
+        u = c1 * mu / jnp.maximum(gamma * curvature, eps)
+        return jnp.clip(u, -clip, clip), mu, curvature
+
+    def scalars(t):
+        return b1, 1 - b1, *debias(t, b1), gamma, eps, clip
+
+    inner = method(
+        "sophia",
+        SophiaState,
+        rule,
+        scalars,
+        learning_rate,
+        slots=("mu", "curvature"),
+        weight_decay=weight_decay,
+        mask=mask,
+    )
+
+    def init(params):
+        return inner.init(params)._replace(estimator=estimator.init(params))
+
+    def update(grads, state, params=None, **extra):
+        need_params("sophia", params, WHY)
+        match("sophia", "gradients", grads, params)
+        match("sophia", "gradients", grads, state.curvature, "the moments in its state")
+
+        def measured():
+            found, new = estimate(grads, state.estimator, params, **extra)
+            trees = state.curvature, found
+            return leafwise(lambda h, f, b, a: b * h + a * f, trees, b2, 1 - b2), new
+
+        def kept():
+            return state.curvature, state.estimator
+
+        curvature, memory = jax.lax.cond(state.step % every == 0, measured, kept)
+        state = state._replace(curvature=curvature)
+        updates, state = inner.update(grads, state, params)
+        return updates, state._replace(estimator=memory)
+
+    return Optimizer(init, update)
+
+
+class HutchinsonState(NamedTuple):
+    """The key, as numbers."""
+
+    key: jax.Array
+
+
+def hutchinson(key: jax.Array) -> Optimizer:
+    r"""Estimate the Hessian's diagonal, from one Hessian-vector product.
+
+    The estimate is $z \odot H z$ for random signs $z$ (Hutchinson, 1989). It costs about
+    two gradients. Where the model's ops have rules of their own, $H z$ is the gradient of
+    $z^{\sf T} \nabla f$, reverse over reverse.
+
+    Args:
+        key: a `jax.random.key`, which decides all signs.
+
+    Returns:
+        An `Optimizer` for `sophia`, whose `update` needs params and `loss=f` with
+        `f(params)` a scalar, and returns the estimate.
+
+    Raises:
+        TypeError: if `key` is no key, or `update` gets no loss.
+        ValueError: if `update` gets no params.
+    """
+    own = Key("hutchinson", key)
+
+    def init(params):
+        del params
+        return HutchinsonState(own.start())
+
+    def update(grads, state, params=None, *, loss=None):
+        del grads
+        need_params("hutchinson", params, WHY)
+        if not callable(loss):
+            raise TypeError(
+                "hutchinson needs loss, a function of params: update(grads, state, params, "
+                f"loss=f); got {type(loss).__name__}."
+            )
+        params = float_leaves("hutchinson", "params", params)
+        leaves, tree = flatten(params)
+        rest, keys = own.split(state.key, len(leaves))
+        pairs = list(zip(keys, leaves, strict=True))
+        signs = tree.unflatten(
+            [jax.random.rademacher(k, a.shape, a.dtype) for k, a in pairs]
+        )
+
+        def along(params):
+            slopes = jax.tree.map(
+                lambda g, z: jnp.vdot(z, g), jax.grad(loss)(params), signs
+            )
+            with jax.numpy_dtype_promotion("standard"):
+                return sum(jax.tree.leaves(slopes))
+
+        products = jax.grad(along)(params) if leaves else params
+        return jax.tree.map(jnp.multiply, signs, products), HutchinsonState(rest)
+
+    return Optimizer(init, update)

@@ -1,0 +1,1 @@
+"""Moments and params in few bits: dtypes, eight-bit codes, stochastic rounding."""

@@ -1,0 +1,172 @@
+"""What optimizers share about pytrees: checks, masks, and leaf-by-leaf arithmetic."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import keystr, tree_flatten_with_path
+
+from funcnn.foundation._dtypes import accumulator, promote
+
+# A pytree of bools like params or a prefix of it, a function of params that returns one,
+# or None for all leaves.
+Mask = Any
+
+
+def leafwise(f, trees, *scalars):
+    """Map `f(*leaves, *scalars)` over `trees`, computing in at least float32.
+
+    The results have the dtype of the first tree's leaves. Leaves and scalars come to
+    `f` in one dtype, so `f` needs no thought of promotion.
+    """
+
+    def leaf(*leaves):
+        arrays = [jnp.asarray(a) for a in leaves]
+        dtype = widest(arrays)
+        cast = (a.astype(dtype) for a in arrays)
+        return f(*cast, *numbers(dtype)).astype(arrays[0].dtype)
+
+    numbers = caster(scalars)
+    return jax.tree.map(leaf, *trees)
+
+
+def widest(arrays):
+    """The dtype to compute in: that of all arrays, at least float32."""
+    dtypes = {a.dtype for a in arrays}
+    return accumulator(dtypes.pop() if len(dtypes) == 1 else promote(*arrays))
+
+
+def caster(scalars):
+    """A function of a dtype that returns the scalars in it, each cast but once."""
+    cast: dict = {}
+
+    def at(dtype):
+        if dtype not in cast:
+            cast[dtype] = [jnp.asarray(s, dtype) for s in scalars]
+        return cast[dtype]
+
+    return at
+
+
+def float_leaves(optimizer, what, tree):
+    """Return `tree` with its leaves as arrays.
+
+    Raises:
+        TypeError: if a leaf is not of a floating-point dtype.
+    """
+    leaves, treedef = flatten(tree)
+    for i, dtype in enumerate(map(dtype_of, leaves)):
+        if not jnp.issubdtype(dtype, jnp.floating):
+            path = place(tree_flatten_with_path(tree)[0][i][0])
+            raise TypeError(
+                f"{optimizer} needs {what} of a floating-point dtype; "
+                f"got {dtype} at {path}."
+            )
+    return treedef.unflatten([jnp.asarray(a) for a in leaves])
+
+
+def checked(optimizer, grads, params):
+    """Return gradients as arrays, if they match the params that there may be.
+
+    Raises:
+        TypeError: if a leaf is not of a floating-point dtype.
+        ValueError: if there are params, and they differ in structure or shapes.
+    """
+    grads = float_leaves(optimizer, "gradients", grads)
+    if params is not None:
+        match(optimizer, "gradients", grads, params)
+    return grads
+
+
+def flatten(tree) -> tuple[list, Any]:
+    """Leaves and structure, as `jax.tree.flatten`."""
+    return jax.tree.flatten(tree)
+
+
+def dtype_of(a):
+    """The dtype of an array or a Python number."""
+    return a.dtype if hasattr(a, "dtype") else jnp.result_type(a)
+
+
+def shape_of(a):
+    """The shape of an array, of a Python number, or of what stands for an array."""
+    return a.shape if hasattr(a, "shape") else jnp.shape(a)
+
+
+def match(optimizer, what, tree, like, model="params"):
+    """Check that `tree` has the structure and the shapes of `like`.
+
+    Raises:
+        ValueError: naming the optimizer and, where it can be told, the first leaf that
+            differs and both shapes.
+    """
+    (leaves, treedef), (others, needed_treedef) = map(flatten, (tree, like))
+    same = treedef == needed_treedef
+    if same and all(map(lambda a, b: shape_of(a) == shape_of(b), leaves, others)):
+        return
+    got, needed = shapes(tree), shapes(like)
+    for path in [*needed, *got]:
+        if got.get(path) != needed.get(path):
+            raise ValueError(
+                f"{optimizer} needs {what} with {described(needed, path)} at {path}, "
+                f"as in {model}; got {described(got, path)}."
+            )
+    raise ValueError(
+        f"{optimizer} needs {what} of the structure of {model}, {needed_treedef}; "
+        f"got {treedef}."
+    )
+
+
+def described(shapes, path):
+    """One leaf's shape in words, also of a leaf that is missing."""
+    return f"shape {shapes[path]}" if path in shapes else "no leaf"
+
+
+def shapes(tree):
+    """The shape of each leaf, by the name of its place."""
+    return {place(path): shape_of(a) for path, a in tree_flatten_with_path(tree)[0]}
+
+
+def place(path):
+    """A leaf's path in words, also when the tree is the leaf."""
+    return keystr(path) or "the root"
+
+
+def need_params(optimizer, params, why="its weights decay"):
+    """Raise ValueError if `update` came without params."""
+    if params is None:
+        raise ValueError(
+            f"{optimizer} needs params, as {why}: update(grads, state, params); got None."
+        )
+
+
+def zeros(tree):
+    """Zeros like `tree`, strongly typed so that the first update is like the next."""
+    return jax.tree.map(lambda a: jnp.zeros_like(a, dtype=a.dtype), tree)
+
+
+def spread(name, what, labels, tree):
+    """One label for each leaf of `tree`, in a list.
+
+    Args:
+        name: of the optimizer, for errors.
+        what: the labels are called.
+        labels: a pytree of them, or of such for whole subtrees (a single one will do for
+            all), or a function of `tree` that returns one.
+        tree: the pytree to label.
+
+    Raises:
+        ValueError: if the labels' structure is no prefix of the tree's.
+    """
+    if callable(labels):
+        labels = labels(tree)
+    try:
+        spread_out = jax.tree.map(
+            lambda label, part: [label] * len(jax.tree.leaves(part)), labels, tree
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} needs {what} whose structure is that of params, or a prefix of it; "
+            f"got {jax.tree.structure(labels)} for {jax.tree.structure(tree)}."
+        ) from error
+    return jax.tree.leaves(spread_out)

@@ -1,0 +1,1 @@
+"""Learning rates that are functions of the step."""

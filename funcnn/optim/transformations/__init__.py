@@ -1,0 +1,1 @@
+"""Parts of a chain: they change gradients on their way to an update, or measure them."""

@@ -1,0 +1,1 @@
+"""What goes around an optimizer: accumulation, averages of weights, refusal of NaN."""

@@ -1,0 +1,66 @@
+"""Several gradients to one update, for batches larger than memory."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from funcnn.foundation._checks import integer
+from funcnn.foundation._dtypes import accumulator
+from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._trees import checked, float_leaves, leafwise, match
+
+
+class AccumulateState(NamedTuple):
+    """Gradients seen so far, the sum of those since the last update, the inner state."""
+
+    step: jax.Array
+    total: Any
+    inner: Any
+
+
+def accumulate(optimizer: Optimizer, every: int) -> Optimizer:
+    """Let an optimizer make one update of the mean of `every` gradients.
+
+    Between, updates are 0 and its state, with the step that schedules see, stays. Weights
+    that decay, or an average of them, move with the update alone.
+
+    Args:
+        optimizer: ours or optax's.
+        every: how many gradients to an update, at least 1.
+
+    Returns:
+        An `Optimizer`. The sum has at least float32, updates the gradients' dtypes.
+
+    Raises:
+        TypeError: if `optimizer` has no `init` and `update`, or a leaf is not
+            floating-point.
+        ValueError: if `every` is less than 1, or gradients do not match the params.
+    """
+    step_of = extended("accumulate", optimizer)
+    every = integer("accumulate", "every", every, minimum=1)
+
+    def init(params):
+        params = float_leaves("accumulate", "params", params)
+        total = jax.tree.map(lambda w: jnp.zeros(w.shape, accumulator(w.dtype)), params)
+        return AccumulateState(jnp.zeros((), jnp.int32), total, optimizer.init(params))
+
+    def update(grads, state, params=None, **extra):
+        grads = checked("accumulate", grads, params)
+        match("accumulate", "gradients", grads, state.total, "the sum in its state")
+        total = leafwise(lambda t, g: t + g, (state.total, grads))
+
+        def moved():
+            mean = leafwise(lambda g, t, n: t / n, (grads, total), every)
+            updates, inner = step_of(mean, state.inner, params, **extra)
+            updates = jax.tree.map(lambda u, g: u.astype(g.dtype), updates, grads)
+            return updates, inner, jax.tree.map(jnp.zeros_like, total)
+
+        def stayed():
+            return jax.tree.map(jnp.zeros_like, grads), state.inner, total
+
+        step = state.step + 1
+        updates, inner, total = jax.lax.cond(step % every == 0, moved, stayed)
+        return updates, AccumulateState(step, total, inner)
+
+    return Optimizer(init, update)

@@ -1,0 +1,1 @@
+"""Training states on disk: what a checkpoint holds, Orbax, safetensors."""

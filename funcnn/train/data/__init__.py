@@ -1,0 +1,1 @@
+"""Batches of arrays: shuffled, fetched ahead, standardized."""

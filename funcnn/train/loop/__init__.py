@@ -1,0 +1,1 @@
+"""The loop around a step: its guard, its evaluations, when it stops."""

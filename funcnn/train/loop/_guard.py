@@ -1,0 +1,110 @@
+"""Where a run went wrong whose loss is no longer a number."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn.optim.wrappers._finite import all_finite
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss, or params, that are not finite.
+
+    Attributes:
+        state: the last state whose params were, and that led to them.
+    """
+
+    state: Any = None
+
+
+class Guard:
+    """Keeps what it takes to go back to the first bad step.
+
+    That is a copy of a state known to be good, and the batches since: from those, the same
+    steps lead to the same numbers. The copy is renewed in place.
+
+    Args:
+        step: one step, of which `step.locate(state, batch)`, if there is such, tells what
+            in it is not finite.
+        compiled: the same, with its state donated.
+        state: where the run begins.
+    """
+
+    def __init__(self, step, compiled, state):
+        self._locate = getattr(step, "locate", None)
+        self._compiled = compiled
+        if not finite(state.params):
+            raise NonFiniteError("fit needs params that are finite to start from.")
+        self._good = copied(state)
+        self._batches: list = []
+
+    def sees(self, batches):
+        """Steps are about to be taken on these."""
+        self._batches.extend(batches)
+
+    def check(self, rows):
+        """Look at the metrics of some of the steps since the last look.
+
+        Raises:
+            NonFiniteError: if a loss is not finite.
+        """
+        if not all(np.isfinite(row["loss"]).all() for row in rows if "loss" in row):
+            raise self._error()
+
+    def renew(self, state):
+        """Keep a state that steps with finite losses led to.
+
+        Raises:
+            NonFiniteError: if its params are not finite.
+        """
+        if not finite(state.params):
+            raise self._error()
+        self._good = renewed(self._good, state)
+        self._batches.clear()
+
+    def _error(self):
+        """Take the steps again, from the good state to the first that is bad."""
+        state = self._good
+        first = int(state.step)
+        for batch in self._batches:
+            before = copied(state)
+            state, metrics = self._compiled(state, batch)
+            bad_loss = not np.isfinite(metrics.get("loss", 0.0)).all()
+            if bad_loss or not finite(state.params):
+                return self._found(before, batch, metrics if bad_loss else None)
+        return NonFiniteError(
+            f"fit met a loss or params that are not finite after step {first}; the same "
+            f"{len(self._batches)} steps, taken again one by one, did not lead there."
+        )
+
+    def _found(self, state, batch, metrics):
+        number = int(state.step) + 1
+        if metrics is None:
+            what = f"fit made params that are not finite in step {number}"
+        else:
+            what = f"fit met a loss of {np.asarray(metrics['loss'])} in step {number}"
+        where = None
+        if self._locate is not None and jax.process_count() == 1:
+            where = self._locate(state, batch)
+        error = NonFiniteError(f"{what}: {where}" if where else f"{what}.")
+        error.state = state
+        return error
+
+
+finite = jax.jit(all_finite)
+
+
+@jax.jit
+def copied(tree):
+    """A copy, on the same devices."""
+    return jax.tree.map(jnp.copy, tree)
+
+
+@partial(jax.jit, donate_argnums=0, keep_unused=True)
+def renewed(old, new):
+    """A copy of `new`, in the memory of `old`."""
+    del old
+    return copied(new)

@@ -1,0 +1,1 @@
+"""Where params, states and batches lie on a mesh of devices."""

@@ -1,0 +1,1 @@
+"""What a run tells: history, logs, the bar, and a summary of a model."""

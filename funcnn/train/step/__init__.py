@@ -1,0 +1,1 @@
+"""One update of a training state: the loss, its gradient, microbatches, loss scaling."""

@@ -1,0 +1,1 @@
+"""The check itself: of a function, of a model, of the library's ops, inside a test."""

@@ -1,0 +1,1 @@
+"""The claims about a rule, and what decides whether numbers agree."""

@@ -1,0 +1,94 @@
+"""The shapes and dtypes of cotangents, told by tracing alone.
+
+JAX checks the shapes that a backward rule returns, but not the dtypes.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn.verify.claims._agreement import Disproof
+from funcnn.verify.claims._evidence import Evidence
+from funcnn.verify.faults._diagnosis import shape_fault
+from funcnn.verify.functions._subject import is_array, is_float, problem, pullback
+from funcnn.verify.functions._words import said
+
+
+def as_given(e: Evidence):
+    """Differentiate in all arrays, integers too, in the dtypes given."""
+    flat, tree = jax.tree_util.tree_flatten_with_path(e.args)
+    full = [leaf for _, leaf in flat]
+    slots = [i for i, leaf in enumerate(full) if _is_traced(leaf, e.exact.split.concrete)]
+    found: list = []
+
+    def trace(*arrays):
+        def f(*arrays):
+            leaves = list(full)
+            for i, a in zip(slots, arrays, strict=True):
+                leaves[i] = a
+            outputs = e.op.apply(*jax.tree.unflatten(tree, leaves))
+            return [y for y in jax.tree.leaves(outputs) if is_array(y)]
+
+        ys, back = jax.vjp(f, *arrays)
+        found.extend((ct.shape, ct.dtype) for ct in back([_zeros(y) for y in ys]))
+        return ()
+
+    try:
+        with jax.enable_x64(e.x64):
+            jax.eval_shape(trace, *(full[i] for i in slots))
+    except Exception as error:  # a rule may raise anything
+        fault = shape_fault(str(error))
+        raise Disproof(f"{e.op.name} raises {said(error)}.", fault=fault) from None
+    for i, (shape, dtype) in zip(slots, found, strict=True):
+        path, leaf = flat[i]
+        counted = jnp.issubdtype(leaf.dtype, jnp.inexact)
+        want = leaf.dtype if counted else jax.dtypes.float0
+        if (shape, dtype) != (leaf.shape, want):
+            name = e.parameters[path[0].idx] + jax.tree_util.keystr(path[1:])
+            raise Disproof(
+                f"{e.op.name}: the cotangent of {name} is {_type(dtype)}{shape}, should be "
+                f"{_type(want)}{leaf.shape}.",
+                name,
+                fault=None if counted else "what has no derivative gets None or float0",
+            )
+
+
+def in_every_mix(e: Evidence):
+    """In every mix of bfloat16 and float32 that the function itself takes."""
+    p = problem(e.op.apply, e.args)
+    low, high, count = jnp.bfloat16, jnp.float32, len(p.leaves)
+    mixes = [[low] * count, [high] * count]
+    mixes += [[low] * i + [high] + [low] * (count - i - 1) for i in range(count)]
+    for mix in mixes:
+        pairs = zip(p.leaves, mix, strict=True)
+        args = [jax.ShapeDtypeStruct(a.shape, dtype) for a, dtype in pairs]
+        with jax.enable_x64(e.x64):
+            try:
+                dys = jax.eval_shape(p.f, *args)
+            except (TypeError, ValueError):
+                continue
+            cts = jax.eval_shape(lambda args, dys: pullback(p.f, args, dys), args, dys)
+        for name, a, ct in zip(e.names, args, cts, strict=True):
+            if (ct.shape, ct.dtype) != (a.shape, a.dtype):
+                raise Disproof(
+                    f"{e.op.name}: the cotangent of {name} is {ct.dtype}{ct.shape}, should "
+                    f"be {a.dtype}{a.shape}, for arguments in "
+                    f"{', '.join(b.dtype.name for b in args)}.",
+                    name,
+                )
+
+
+def _is_traced(leaf, concrete):
+    if not is_array(leaf) or jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return False
+    return is_float(leaf) or not (concrete or isinstance(leaf, np.generic))
+
+
+def _type(dtype):
+    return "float0" if dtype == jax.dtypes.float0 else dtype
+
+
+def _zeros(y):
+    dtype = jnp.result_type(y)
+    counted = jnp.issubdtype(dtype, jnp.inexact)
+    return np.zeros(jnp.shape(y), dtype if counted else jax.dtypes.float0)

@@ -1,0 +1,1 @@
+"""What is likely wrong with a cotangent, from the pattern in which it is wrong."""

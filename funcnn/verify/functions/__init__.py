@@ -1,0 +1,1 @@
+"""Functions to be judged: split by what can vary, and with their rules erased."""

@@ -1,0 +1,1 @@
+"""What rules cost: time, and memory held between the passes."""

@@ -1,0 +1,1 @@
+"""The programs that a check runs, compiled, and the numbers that they give."""

@@ -1,0 +1,1 @@
+"""What was found, as rows, text, Markdown and JSON."""

@@ -1,0 +1,1 @@
+"""Ops under every transformation of JAX."""

@@ -1,0 +1,159 @@
+"""Wrong use of every optimizer: errors name it, and the leaf by its path."""
+
+import inspect
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from funcnn import optim
+from tests.support.optim_makers import KEY, MAKERS, PARTS, constructors, ones
+
+PARAMS = {"stem": {"weight": jnp.ones((3, 2))}, "bias": jnp.ones(2)}
+TURNED = {"stem": {"weight": jnp.ones((2, 3))}, "bias": jnp.ones(2)}
+FEWER = {"stem": {"weight": jnp.ones((3, 2))}}
+COUNTS = {"stem": {"weight": jnp.ones((3, 2), jnp.int32)}, "bias": jnp.ones(2)}
+ALL = MAKERS | PARTS
+WEIGHT = r"\['stem'\]\['weight'\]"
+# Those that leave what they are given to another, which names itself.
+TOLD_BY = {"inject": "adamw", "chain": "clip", "hutchinson": "sophia"}
+INNER = {
+    "schedule_free": "sgd",
+    "lookahead": "adam",
+    "partition": "adam",
+    "masked": "adam",
+}
+each = pytest.mark.parametrize("name", ALL)
+# What to give for a parameter without a default.
+GIVEN = {
+    "optimizer": optim.sgd(0.1),
+    "optimizers": {True: optim.sgd(0.1)},
+    "labels": True,
+    "mask": True,
+    "make": optim.sgd,
+    "estimator": ones(),
+    "key": KEY,
+    "schedule": lambda step: 1.0,
+    "every": 2,
+    "most": 2,
+}
+
+
+def update(name, grads, params=PARAMS, state_of=PARAMS):
+    optimizer = ALL[name](0.1)
+    return optimizer.update(grads, optimizer.init(state_of), params)
+
+
+def test_every_optimizer_is_here():
+    assert {*ALL} == {*constructors()}
+
+
+@each
+def test_gradients_of_another_shape(name):
+    with pytest.raises(
+        ValueError,
+        match=rf"^{TOLD_BY.get(name, name)} needs (gradients|updates) with shape \(3, 2\) "
+        rf"at {WEIGHT}, as in (params|the .* in its state); got shape \(2, 3\).$",
+    ):
+        update(name, TURNED)
+
+
+@each
+def test_gradients_without_a_leaf(name):
+    with pytest.raises(
+        ValueError,
+        match=rf"^{TOLD_BY.get(name, name)} needs (gradients|updates) with shape \(2,\) at "
+        r"\['bias'\], as in (params|the .* in its state); got no leaf.$",
+    ):
+        update(name, FEWER)
+
+
+@each
+def test_gradients_that_are_integers(name):
+    who = INNER.get(name, TOLD_BY.get(name, name))
+    with pytest.raises(
+        TypeError,
+        match=rf"^{who} needs (gradients|updates) of a floating-point dtype; "
+        rf"got int32 at {WEIGHT}.$",
+    ):
+        update(name, COUNTS)
+
+
+KEEP_NOTHING = {
+    name
+    for name, make in ALL.items()
+    if not [a for a in jax.tree.leaves(make(0.1).init(PARAMS)) if jnp.ndim(a)]
+}
+
+
+@pytest.mark.parametrize("name", sorted({*ALL} - KEEP_NOTHING - {"add_noise"}))
+def test_a_state_of_other_params(name):
+    """Where it can be told, by the shapes of what the state holds."""
+    with pytest.raises(
+        ValueError,
+        match=r"^\w+ needs (gradients|updates|what it keeps of gradients) (with no leaf at "
+        r"\['bias'\], as in|of the structure of) the .* in its state",
+    ):
+        update(name, PARAMS, state_of=FEWER)
+
+
+def test_codes_of_other_params():
+    optimizer = optim.adam(0.1, moments=optim.Int8(4))
+    state = optimizer.init({"w": jnp.ones(20)})
+    with pytest.raises(
+        ValueError,
+        match=r"^adam needs what it keeps of gradients with shape \(5, 4\) at \['w'\], as "
+        r"in the moments in its state; got shape \(4, 4\).$",
+    ):
+        optimizer.update({"w": jnp.ones(16)}, state)
+
+
+@each
+def test_params_are_asked_for_where_the_docs_say_so(name):
+    told = " ".join(inspect.getdoc(getattr(optim, name)).split())
+    grads = {"w": jnp.ones((2, 2))}
+    if re.search("`update` needs params", told) or name in ("chain", "inject"):
+        with pytest.raises(
+            ValueError, match=r"^\w+ needs params, as .*: update\(grads, .*; got None.$"
+        ) as caught:
+            update(name, grads, None, grads)
+        if name not in TOLD_BY:
+            assert str(caught.value).startswith(f"{name} needs")
+    else:
+        update(name, grads, None, grads)
+
+
+@pytest.mark.parametrize("name", ["nadam", "amsgrad", "adamax", "radam"])
+def test_params_are_asked_for_if_weights_decay(name):
+    optimizer, w = getattr(optim, name)(0.1, weight_decay=0.1), jnp.ones(2)
+    with pytest.raises(ValueError, match=rf"^{name} needs params, as its weights decay: "):
+        optimizer.update(w, optimizer.init(w))
+
+
+def numbers():
+    """Each parameter of each optimizer that is a number."""
+    for name, make in constructors().items():
+        for p in inspect.signature(make).parameters.values():
+            free = p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+            known = isinstance(p.default, float) or p.name.endswith("learning_rate")
+            if known or (free and p.name not in GIVEN):
+                yield name, p.name
+
+
+@pytest.mark.parametrize("name, number", list(numbers()))
+def test_numbers_are_not_negative(name, number):
+    make = constructors()[name]
+    needed = [
+        p.name
+        for p in inspect.signature(make).parameters.values()
+        if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD
+    ]
+    given = {n: GIVEN.get(n, 0.5) for n in needed}
+    make(**given)
+    with pytest.raises(
+        ValueError, match=rf"^{name} needs {number} of at least [04](\.0)?; got -0.1.$"
+    ):
+        make(**given | {number: -0.1})
+    with pytest.raises(TypeError, match=rf"^{name} needs a number for {number}; got 'x'.$"):
+        make(**given | {number: "x"})
