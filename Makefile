@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types unit verify catalogue bench docs serve-docs clean
+.PHONY: demo test test-all lint types unit verify catalogue bench docs serve-docs clean
 
 demo: $(VENV)/examples.stamp
 	$(BIN)/python examples/demo.py --out out/demo.png
@@ -19,7 +19,12 @@ types: $(VENV)/dev.stamp
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
+
+# With those that are long because they are exhaustive; `make unit PYTEST="--exhaustive 3/12"`
+# runs a part of them.
+test-all: PYTEST = --exhaustive all
+test-all: lint types unit
 
 verify: $(VENV)/examples.stamp
 	$(BIN)/python -m funcnn.verify
