@@ -14,7 +14,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from funcnn import layers, optim, train
-from funcnn.train.mesh._mesh_specs import param_specs, state_specs
+from funcnn.train.mesh._partition_specs import param_specs, state_specs
 
 KEY = jax.random.key(0)
 OPTIMIZER = optim.adam(1e-3)
