@@ -1,5 +1,6 @@
 """States to be saved, steps between saves, and how they are compared, to the bit."""
 
+import functools
 import re
 
 import jax
@@ -36,9 +37,14 @@ def step(state, batch):
 donating = jax.jit(step, donate_argnums=0)
 
 
+@functools.cache
+def _first():
+    return jax.jit(start)()
+
+
 def at(count, state=None):
     """A state that says it is of a step."""
-    state = start() if state is None else state
+    state = _first() if state is None else state
     params = jax.tree.map(lambda a: a + count, state.params)
     return state._replace(step=jnp.asarray(count, jnp.int32), params=params)
 
