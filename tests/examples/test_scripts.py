@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from funcnn import train
+from tests.support import example_run
 from tests.support.train_runs import as_a_user_has_it
 
 FOLDER = Path(__file__).parents[2] / "examples"
@@ -20,10 +22,14 @@ PROCESSES = {"processes.py", "sharded.py"}
 # what is smaller where it is the same program that runs
 SMALL = {
     "language_model": {
-        "BATCH": 2, "LENGTH": 16, "TOKENS": 160, "FEATURES": 16, "HEADS": 2, "WRITE": 5,
+        "BATCH": 2, "LENGTH": 16, "TOKENS": 160, "FEATURES": 16, "HEADS": 2, "DEPTH": 1,
+        "WRITE": 5,
     },
     "vit": {"FEATURES": 8, "HEADS": 2, "DEPTH": 2},
 }  # fmt: skip
+
+
+SMALLER = [sys.executable, "-W", "error", "-m", "tests.support.example_run"]
 
 
 def run(script, *arguments):
@@ -47,7 +53,10 @@ def module(monkeypatch):
 
 
 def run_here(module, monkeypatch, script, *arguments):
-    """Run the `main` of an example in this process, smaller where it can be."""
+    """Run the `main` of an example in this process, smaller where it can be.
+
+    Params are drawn by NumPy: to compile what draws them would take longest.
+    """
     name = script.removesuffix(".py")
     example = module(name)
     for constant, value in SMALL.get(name, {}).items():
@@ -56,6 +65,7 @@ def run_here(module, monkeypatch, script, *arguments):
         topics = module("topics")
         little = {k: topics.topics[k] for k in sorted(topics.topics)[:6]}
         monkeypatch.setattr(topics, "topics", little)
+    monkeypatch.setattr(train, "init", example_run.init)
     monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
     monkeypatch.setenv("COLUMNS", "80")
     with as_a_user_has_it():
@@ -126,7 +136,10 @@ def test_runs(script, tmp_path):
 
 
 def test_eight_devices_hold_an_eighth_each():
-    done = run("sharded.py", "--steps", 1, "--seed", 4)
+    done = subprocess.run(
+        [*SMALLER, "sharded.py", "--steps", "1", "--seed", "4"],
+        capture_output=True, text=True, cwd=FOLDER.parent, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check_help((FOLDER / "options.py").read_text())
     held, whole = re.search(r"holds ([\d,]+) of ([\d,]+) bytes", done.stdout).groups()
