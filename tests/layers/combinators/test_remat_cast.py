@@ -23,7 +23,8 @@ from funcnn.layers import (
     Stack,
     Transformer,
 )
-from funcnn.layers.protocol._calls import kind, watching
+from funcnn.layers.protocol._calls import watching
+from funcnn.layers.protocol._layer import kind
 
 KEY = jax.random.key(0)
 BLOCK = Residual(LayerNorm(), Dense(64), Gelu(), Dropout(0.5), Dense(16))

@@ -1,14 +1,10 @@
-"""What layers share: their inputs' description, and a check of their params."""
+"""Comes in: the `shape` that `init` was given. Goes out: its shapes and dtypes, checked."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from funcnn.layers.protocol._calls import called
-from funcnn.layers.protocol._layer import Layer
 
 SHAPE = "a tuple of ints, or an array or jax.ShapeDtypeStruct"
 
@@ -63,45 +59,6 @@ def param_dtype(x: jax.ShapeDtypeStruct):
     return x.dtype if jnp.issubdtype(x.dtype, jnp.floating) else jnp.float32
 
 
-def affine_params(key, x, shape, weight_init: Callable, bias_init: Callable | None) -> dict:
-    """Draw `weight` of `shape` and, unless `bias_init` is None, `bias` of its last axis."""
-    dtype = param_dtype(x)
-    weight_key, bias_key = jax.random.split(key)
-    params = {"weight": weight_init(weight_key, shape, dtype)}
-    if bias_init is not None:
-        params["bias"] = bias_init(bias_key, shape[-1:], dtype)
-    return params
-
-
-def check_params(layer: str, params: Any, *names: str) -> None:
-    """Check that `params` is a dict with these names.
-
-    Raises:
-        TypeError: if it is not a dict.
-        ValueError: if its names are others: those of another layer, most likely.
-    """
-    if not isinstance(params, Mapping):
-        raise TypeError(f"{layer} needs params in {listed(names)}; got {shown(params)}.")
-    if set(params) != set(names):
-        raise ValueError(f"{layer} needs params in {listed(names)}; got {listed(params)}.")
-
-
-def parameterless(layer: str, f: Callable) -> Layer:
-    """A layer that is a function of its input, with `{}` for params."""
-
-    def init(key, shape):
-        del key
-        describe(layer, shape)
-        return {}
-
-    def apply(params, x, *, key=None):
-        del key
-        check_params(layer, params)
-        return f(x)
-
-    return Layer(init, called(apply, layer))
-
-
 def is_shape(s):
     """Whether `s` is a tuple of ints."""
     return isinstance(s, tuple) and all(
@@ -112,17 +69,3 @@ def is_shape(s):
 def has_shape(s):
     """Whether `s` describes an array."""
     return hasattr(s, "shape") and hasattr(s, "dtype")
-
-
-def listed(names):
-    """A dict with these names, in words."""
-    return f"a dict with {', '.join(map(str, names))}" if names else "an empty dict"
-
-
-def shown(value):
-    """What stands where params should, without its numbers."""
-    if isinstance(value, Mapping):
-        return listed(value)
-    if isinstance(value, tuple | list):
-        return f"a {type(value).__name__} of {len(value)}"
-    return type(value).__name__

@@ -1,14 +1,16 @@
-"""Layers made of layers."""
+"""Comes in: layers. Goes out: one that calls them in turn, and may add its input."""
 
 import jax
 
 from funcnn.foundation._checks import as_array
 from funcnn.foundation._dtypes import promote
 from funcnn.layers.protocol._calls import calling
-from funcnn.layers.protocol._common import check_params, describe, shown
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import check_params, shown
+from funcnn.layers.protocol._shapes import describe
 
 
+@constructor
 def Serial(*layers: Layer, **named: Layer) -> Layer:
     """Feed each layer's output to the next; of no layers, the identity.
 
@@ -25,44 +27,10 @@ def Serial(*layers: Layer, **named: Layer) -> Layer:
             params are not a tuple, or not a dict.
         ValueError: in `apply`, if params are not one for each layer.
     """
-    if layers and named:
-        raise TypeError("Serial needs all of its layers named, or none; got both.")
-    sequence = dict(named or enumerate(layers))
-    for name, layer in sequence.items():
-        if not isinstance(layer, Layer):
-            raise TypeError(f"Serial needs layers; got {hint(layer)} as layer {name!r}.")
-    steps = [(i, *item) for i, item in enumerate(sequence.items())]
-
-    def init(key, shape):
-        x = describe("Serial", shape)
-        params = {}
-        for i, name, layer in steps:
-            try:
-                params[name] = layer.init(jax.random.fold_in(key, i), x)
-                x = jax.eval_shape(layer.apply, params[name], x)
-            except Exception as error:
-                error.add_note(f"In layer {name!r} of Serial.")
-                raise
-        return params if named else tuple(params.values())
-
-    def apply(params, x, *, key=None):
-        if named:
-            check_params("Serial", params, *sequence)
-        else:
-            check_tuple(params, len(steps))
-        for i, name, layer in steps:
-            layer_key = None if key is None else jax.random.fold_in(key, i)
-            try:
-                with calling(layer, name) as run:
-                    x = run(params[name], x, key=layer_key)
-            except Exception as error:
-                error.add_note(f"In layer {name!r} of Serial.")
-                raise
-        return x
-
-    return Layer(init, apply)
+    return in_turn(layers, named, residual=False)
 
 
+@constructor
 def Residual(*layers: Layer, **named: Layer) -> Layer:
     """`x + Serial(*layers)(x)`.
 
@@ -76,25 +44,78 @@ def Residual(*layers: Layer, **named: Layer) -> Layer:
         TypeError: as `Serial`.
         ValueError: as `Serial` and if the two shapes differ.
     """
-    inner = Serial(*layers, **named)
+    return in_turn(layers, named, residual=True)
+
+
+def in_turn(layers, named, residual):
+    """What `Serial` gives, or `Residual`: one loop, so that no call goes through two."""
+    sequence = checked(layers, named)
+    steps = [(i, *item) for i, item in enumerate(sequence.items())]
 
     def init(key, shape):
-        params = inner.init(key, shape)
-        jax.eval_shape(apply, params, describe("Residual", shape))
-        return params
+        x = given = describe("Serial", shape)
+        params = {}
+        for i, name, layer in steps:
+            try:
+                params[name] = layer.init(jax.random.fold_in(key, i), x)
+                x = jax.eval_shape(layer.apply, params[name], x)
+            except Exception as error:
+                error.add_note(f"In layer {name!r} of Serial.")
+                raise
+        if residual:
+            jax.eval_shape(added, given, x)
+        return params if named else tuple(params.values())
 
     def apply(params, x, *, key=None):
-        x = as_array("Residual", "x", x)
-        y = as_array("Residual", "its layers' output", inner.apply(params, x, key=key))
-        if x.shape != y.shape:
-            raise ValueError(
-                "Residual needs layers that keep the shape of x; "
-                f"got {y.shape} for x of shape {x.shape}."
-            )
-        dtype = promote(x, y)
-        return x.astype(dtype) + y.astype(dtype)
+        x = given = as_array("Residual", "x", x) if residual else x
+        if named:
+            check_params("Serial", params, *sequence)
+        else:
+            check_tuple(params, len(steps))
+        for i, name, layer in steps:
+            layer_key = None if key is None else jax.random.fold_in(key, i)
+            try:
+                with calling(layer, name) as run:
+                    x = run(params[name], x, key=layer_key)
+            except Exception as error:
+                error.add_note(f"In layer {name!r} of Serial.")
+                raise
+        return added(given, x) if residual else x
 
     return Layer(init, apply)
+
+
+def checked(layers, named) -> dict:
+    """The layers by name, or by position if they have none.
+
+    Raises:
+        TypeError: if only some have names, or one is no layer.
+    """
+    if layers and named:
+        raise TypeError("Serial needs all of its layers named, or none; got both.")
+    sequence = dict(named or enumerate(layers))
+    for name, layer in sequence.items():
+        if not isinstance(layer, Layer):
+            raise TypeError(f"Serial needs layers; got {hint(layer)} as layer {name!r}.")
+    return sequence
+
+
+def added(x, y):
+    """The input of a `Residual` and its layers' output, in one.
+
+    Raises:
+        TypeError: if one is not an array.
+        ValueError: if their shapes differ.
+    """
+    x = as_array("Residual", "x", x)
+    y = as_array("Residual", "its layers' output", y)
+    if x.shape != y.shape:
+        raise ValueError(
+            "Residual needs layers that keep the shape of x; "
+            f"got {y.shape} for x of shape {x.shape}."
+        )
+    dtype = promote(x, y)
+    return x.astype(dtype) + y.astype(dtype)
 
 
 def check_tuple(params, length):
