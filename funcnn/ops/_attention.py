@@ -54,13 +54,14 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import as_array, boolean, float_arrays, integer, number
 from funcnn.foundation._checks import softcap as checked_softcap
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.kernels import attention as blocks
 
 Window = int | tuple[int | None, int | None] | None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7, 8))
+@partial(custom_vjp, nondiff_argnums=(5, 6, 7, 8))
 def attention(
     q: jax.Array,
     k: jax.Array,

@@ -52,13 +52,14 @@ import numpy as np
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._compiler import apart
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, upcast
 from funcnn.foundation._products import matrix
 
 FAR = 32  # deviations from 0, beyond which the rounding of a mean shows
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
+@partial(custom_vjp, nondiff_argnums=(3,))
 def batch_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float = 1e-6
 ) -> tuple[jax.Array, jax.Array, jax.Array]:

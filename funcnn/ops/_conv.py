@@ -41,6 +41,7 @@ import numpy as np
 from funcnn.foundation._checks import float_arrays, integer
 from funcnn.foundation._compiler import apart
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import promote, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import rows
@@ -48,7 +49,7 @@ from funcnn.kernels._windows import spatial_rank, windows
 from funcnn.kernels.convolution import convolve, filter_gradient, input_gradient
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+@partial(custom_vjp, nondiff_argnums=(3, 4, 5, 6))
 def conv(
     x: jax.Array,
     weight: jax.Array,
@@ -119,7 +120,8 @@ def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
             y = apart(operator.add, y.shape, y, bias.astype(y.dtype))
         return y.astype(dtype)
 
-    return by_device(local, x, weight, bias), (x, weight, bias)
+    arrays = x, weight, bias
+    return by_device(local, arrays)(*arrays), arrays
 
 
 def conv_bwd(stride, padding, dilation, groups, residuals, dy):
@@ -131,7 +133,8 @@ def conv_bwd(stride, padding, dilation, groups, residuals, dy):
         dweight = filter_gradient(x, dy, w, groups)
         return dx, (dweight, None if bias is None else upcast(dy).sum(rows(dy)))
 
-    dx, totals = by_device(local, x, dy, weight, batch=2, totals=True)
+    arrays = x, dy, weight
+    dx, totals = by_device(local, arrays, 2, totals=True)(*arrays)
     return cast_like((dx, *totals), residuals)
 
 

@@ -57,12 +57,13 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays, integer, number
 from funcnn.foundation._compiler import apart
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.kernels._windows import spatial_rank
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@partial(custom_vjp, nondiff_argnums=(3, 4))
 def group_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, groups: int, eps: float = 1e-6
 ) -> jax.Array:
@@ -119,8 +120,9 @@ def group_norm_fwd(x, scale, offset, groups, eps):
         y = (xf - over_image(near, x)) * over_image(factor, x) + over_image(shift, x)
         return y.astype(x.dtype), minus, off, r
 
-    y, *statistics = by_device(local, x, scale, offset)
-    return y, (x, scale, offset, *statistics)
+    arrays = x, scale, offset
+    y, *statistics = by_device(local, arrays)(*arrays)
+    return y, (*arrays, *statistics)
 
 
 def middle(first, total, positions):
@@ -164,7 +166,8 @@ def group_norm_bwd(groups, eps, residuals, dy):
         dscale = slopes(t, s, minus, off, r).sum(0).ravel()
         return dx, (dscale, sums.sum(0))
 
-    dx, totals = by_device(local, x, dy, *statistics, scale, batch=5, totals=True)
+    arrays = x, dy, *statistics, scale
+    dx, totals = by_device(local, arrays, 5, totals=True)(*arrays)
     return cast_like((dx, *totals), (x, scale, offset))
 
 

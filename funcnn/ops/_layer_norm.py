@@ -38,6 +38,7 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.kernels._norms import pullback
@@ -45,7 +46,7 @@ from funcnn.kernels._norms import pullback
 mean = partial(jnp.mean, axis=-1, keepdims=True)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
+@partial(custom_vjp, nondiff_argnums=(3,))
 def layer_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float = 1e-6
 ) -> jax.Array:
@@ -84,8 +85,9 @@ def layer_norm_fwd(x, scale, offset, eps):
         y = gamma.astype(xf.dtype) * ((xf - mu) - rest) * r + beta.astype(xf.dtype)
         return y.astype(x.dtype), mu, rest, r
 
-    y, *statistics = by_device(local, x, scale, offset, batch=x.ndim > 1)
-    return y, (x, scale, offset, *statistics)
+    arrays = x, scale, offset
+    y, *statistics = by_device(local, arrays, x.ndim > 1)(*arrays)
+    return y, (*arrays, *statistics)
 
 
 def layer_norm_bwd(eps, residuals, dy):

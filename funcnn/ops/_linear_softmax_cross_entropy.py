@@ -69,6 +69,7 @@ import numpy as np
 from funcnn.foundation._checks import affine, as_array, float_arrays, integer, number
 from funcnn.foundation._checks import softcap as checked_softcap
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import contract, empty_sum, matrix, rows
@@ -78,7 +79,7 @@ from funcnn.ops._dense import dense_reference
 from funcnn.ops._softmax_cross_entropy import softmax_cross_entropy_reference
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6, 7))
+@partial(custom_vjp, nondiff_argnums=(4, 5, 6, 7))
 def linear_softmax_cross_entropy(
     x: jax.Array,
     weight: jax.Array,
@@ -118,9 +119,9 @@ def linear_softmax_cross_entropy(
 
 def linear_softmax_cross_entropy_fwd(x, weight, labels, bias, *options):
     x, weight, labels, bias = arrays(x, weight, labels, bias)
-    local = partial(forward, settings(*options))
-    batch = 2 * (x.ndim > 1)
-    loss, *rows = by_device(local, x, labels, weight, bias, batch=batch)
+    given = x, labels, weight, bias
+    local = by_device(partial(forward, settings(*options)), given, 2 * (x.ndim > 1))
+    loss, *rows = local(*given)
     return loss, (x, weight, labels, bias, *rows)
 
 
@@ -150,13 +151,12 @@ def forward(options, x, labels, weight, bias):
     return loss[..., 0], top, log_sum
 
 
-def linear_softmax_cross_entropy_bwd(*given):
-    *options, residuals, dy = given
+def linear_softmax_cross_entropy_bwd(*arguments):
+    *options, residuals, dy = arguments
     x, weight, labels, bias, *rows = residuals
+    given = x, labels, *rows, dy, weight, bias
     local, batch = partial(backward, settings(*options)), 5 * (x.ndim > 1)
-    dx, (dweight, dbias) = by_device(
-        local, x, labels, *rows, dy, weight, bias, batch=batch, totals=True
-    )
+    dx, (dweight, dbias) = by_device(local, given, batch, totals=True)(*given)
     return cast_like((dx, dweight, None, dbias), residuals[:4])
 
 

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, same_shape
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
 
 
-@jax.custom_vjp
+@custom_vjp
 def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Return `(prediction - target) ** 2`, elementwise.
 
