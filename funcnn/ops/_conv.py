@@ -25,7 +25,7 @@ $\bar b = \sum_{n,i} \bar y[n, i]$.
 
 **Speed.** On a CPU these sums are taken in an order chosen from the shapes, where the
 compiler's own convolution is slow: as matrix products, as shifted images if depthwise, an
-image, a row of it, or a phase of the stride at a time. `funcnn/_convolution` has them;
+image, a row of it, or a phase of the stride at a time. `funcnn/kernels/convolution` has them;
 other platforms run their own convolution.
 
 **Residuals.** $x$ and $w$: both are inputs, so nothing new is stored; $b$ for its dtype.
@@ -45,6 +45,7 @@ from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import promote, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import rows
+from funcnn.foundation._shapes import fitting_bias
 from funcnn.kernels._windows import spatial_rank, windows
 from funcnn.kernels.convolution import convolve, filter_gradient, input_gradient
 
@@ -105,11 +106,7 @@ def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
             f"conv needs groups that divide the {weight.shape[-1]} output channels of "
             f"weight; got {groups}."
         )
-    if bias is not None and bias.shape != weight.shape[-1:]:
-        raise ValueError(
-            f"conv needs bias of shape {weight.shape[-1:]} for weight of shape "
-            f"{weight.shape}; got {bias.shape}."
-        )
+    fitting_bias("conv", weight, bias)
     w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
     dtype = promote(*(a for a in (x, weight, bias) if a is not None))
 

@@ -34,6 +34,7 @@ from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import promote, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import rows
+from funcnn.foundation._shapes import fitting_bias
 from funcnn.kernels._windows import spatial_rank, transposed_windows
 from funcnn.kernels.convolution import convolve, filter_gradient, input_gradient
 
@@ -84,11 +85,7 @@ def conv_transpose_fwd(x, weight, bias, stride, padding, dilation):
             f"conv_transpose needs weight of shape ({needed}) for x of shape {x.shape}; "
             f"got {weight.shape}."
         )
-    if bias is not None and bias.shape != weight.shape[-1:]:
-        raise ValueError(
-            f"conv_transpose needs bias of shape {weight.shape[-1:]} for weight of shape "
-            f"{weight.shape}; got {bias.shape}."
-        )
+    fitting_bias("conv_transpose", weight, bias)
     w = geometry(x, weight, stride, padding, dilation)
     dtype = promote(*(a for a in (x, weight, bias) if a is not None))
 

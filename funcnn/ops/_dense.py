@@ -17,13 +17,13 @@ $$\bar x = \bar y\, W^\top, \qquad \bar W = \sum_{\rm rows} x^\top \bar y, \qqua
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._checks import affine as check_affine
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import contract, matrix, rows
+from funcnn.foundation._shapes import affine
 
 
 @custom_vjp
@@ -50,8 +50,7 @@ def dense_fwd(x, weight, bias):
     x, weight, bias = float_arrays(
         "dense", x=x, weight=weight, bias=bias, optional=("bias",)
     )
-    check_affine("dense", x, weight, bias)
-
+    affine("dense", x, weight, bias)
     arrays = x, weight, bias
     return by_device(affine_map, arrays, x.ndim > 1)(*arrays), arrays
 

@@ -41,6 +41,7 @@ from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._mesh import by_device
+from funcnn.foundation._shapes import scale_and_offset
 from funcnn.kernels._norms import pullback
 
 mean = partial(jnp.mean, axis=-1, keepdims=True)
@@ -71,11 +72,7 @@ def layer_norm(
 def layer_norm_fwd(x, scale, offset, eps):
     x, scale, offset = float_arrays("layer_norm", x=x, scale=scale, offset=offset)
     eps = number("layer_norm", "eps", eps, low=0.0)
-    if not x.ndim or not x.shape[-1:] == scale.shape == offset.shape:
-        raise ValueError(
-            f"layer_norm needs scale and offset of shape {x.shape[-1:] or '(d,)'} for x "
-            f"of shape {x.shape}; got scale {scale.shape} and offset {offset.shape}."
-        )
+    scale_and_offset("layer_norm", x, scale, offset)
 
     def local(x, scale, offset):
         xf, gamma, beta = upcast(x), upcast(scale), upcast(offset)

@@ -28,7 +28,8 @@ from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import Like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._windows import pool_windows, put_taps, take_taps
+from funcnn.kernels._taps import put_taps, take_taps
+from funcnn.kernels._windows import pool_windows
 
 
 @partial(custom_vjp, nondiff_argnums=(1, 2, 3))

@@ -13,10 +13,11 @@ $$\bar p = 2\,(p - t)\,\bar y, \qquad \bar t = -\bar p.$$
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._checks import float_arrays, same_shape
+from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._shapes import same_shape
 
 
 @custom_vjp

@@ -4,6 +4,7 @@ Each mistake is made four ways: as it is, under `jax.jit`, under `jax.grad` and 
 `jax.eval_shape`. JAX appends notes of its own to messages, so none is matched to its end.
 """
 
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -56,6 +57,7 @@ def fails(kind, message, op, args):
 # Arrays that are none, for every op and every floating-point argument
 
 
+@functools.cache
 def first_case(name):
     rng = np.random.default_rng(0)
     return next(iter(getattr(MODULES[name], f"{name}_cases")(rng).values()))

@@ -275,16 +275,68 @@ def test_conv_transpose(name):
     check_conv_transpose(x, weight, **options)
 
 
-@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 0),), ((0, 3),)])
-def test_conv_transpose_is_that_of_jax(padding):
-    for n, k, s, d in itertools.product((1, 2, 5), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2)):
-        x, weight, _ = normals((2, n, 3), (k, 3, 2), (2,))
-        want = jax.lax.conv_transpose(
-            x, weight, (s,), padding, (d,), dimension_numbers=("NHC", "HIO", "NHC")
+TRANSPOSED = list(itertools.product((1, 2, 5), (1, 2, 3, 4), (1, 2, 3, 5), (1, 2)))
+SPREAD = pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 0),), ((0, 3),)])
+
+
+def transposed_twice(padding, n, k, s, d):
+    """Shapes, and the same op of ours and of JAX."""
+    shapes = (2, n, 3), (k, 3, 2)
+
+    def ours(x, weight):
+        return ops.conv_transpose(x, weight, None, s, padding, d)
+
+    def theirs(x, weight):
+        numbers = ("NHC", "HIO", "NHC")
+        return jax.lax.conv_transpose(
+            x, weight, (s,), padding, (d,), dimension_numbers=numbers
         )
+
+    return shapes, ours, theirs
+
+
+def transposed_are_those_of_jax(padding, geometries):
+    @jax.jit
+    def both(arrays):
+        return [
+            (ours(*a), theirs(*a))
+            for a, (_, ours, theirs) in zip(arrays, pairs, strict=True)
+        ]
+
+    pairs = [transposed_twice(padding, *geometry) for geometry in geometries]
+    for got, want in both([normals(*shapes) for shapes, _, _ in pairs]):
+        np.testing.assert_allclose(got, want, 1e-12, 1e-12)
+
+
+@SPREAD
+def test_conv_transpose_is_that_of_jax(padding):
+    """In the shapes of all geometries, and in the numbers of some of each kind."""
+    some = []
+    for geometry in TRANSPOSED:
+        shapes, ours, theirs = transposed_twice(padding, *geometry)
+        given = [jax.ShapeDtypeStruct(shape, float) for shape in shapes]
+        want = jax.eval_shape(theirs, *given)
         if want.size:
-            got = ops.conv_transpose(x, weight, None, s, padding, d)
-            np.testing.assert_allclose(got, want, 1e-12, 1e-12)
+            some.append(geometry)
+            assert jax.eval_shape(ours, *given).shape == want.shape
+    transposed_are_those_of_jax(padding, some[::11])  # coprime to each factor's length
+
+
+@pytest.mark.exhaustive
+@SPREAD
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_conv_transpose_is_that_of_jax_in_numbers(padding, n):
+    of_size = [geometry for geometry in TRANSPOSED if geometry[0] == n]
+    filled = [
+        (n, k, s, d)
+        for n, k, s, d in of_size
+        if jax.eval_shape(
+            transposed_twice(padding, n, k, s, d)[2],
+            jax.ShapeDtypeStruct((2, n, 3), float),
+            jax.ShapeDtypeStruct((k, 3, 2), float),
+        ).size
+    ]
+    transposed_are_those_of_jax(padding, filled)
 
 
 POOLS = {
