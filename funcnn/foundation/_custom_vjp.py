@@ -26,19 +26,23 @@ class custom_vjp(jax.custom_vjp[R]):  # noqa: N801
         self._compiled = _compiled(fun, self.nondiff_argnums, super().__call__)
 
     @property
-    def __call__(self) -> Callable[..., R]:  # type: ignore[override]
+    def __call__(self) -> Callable[..., R]:
         """What runs. As a property it leaves no frame between a caller and the op."""
         return self._compiled if _untraced() else super().__call__
 
-    def defvjp(self, fwd: Callable, bwd: Callable, **options: Any) -> None:
-        """Set the rule, as for `jax.custom_vjp`."""
+    def defvjp(self, fwd: Callable, bwd: Callable, *options: Any, **named: Any) -> None:
+        """Set the rule, as for `jax.custom_vjp`.
+
+        The pullback, too, is one program. The forward rule is not: what it keeps of its
+        arguments for the pullback a program would copy.
+        """
         compiled = _compiled(bwd, tuple(range(len(self.nondiff_argnums))), bwd)
 
         @functools.wraps(bwd)
         def pullback(*args):
             return compiled(*args) if _untraced() else bwd(*args)
 
-        super().defvjp(fwd, pullback, **options)
+        super().defvjp(fwd, pullback, *options, **named)
 
 
 def _untraced():
