@@ -58,7 +58,8 @@ def _compiled(f, static_argnums, plain):
 
     @functools.wraps(f)
     def run(*args, **kwargs):
-        if all(map(_told_apart, args)) and all(map(_told_apart, kwargs.values())):
+        held = [args[i] for i in static_argnums if i < len(args)]
+        if all(map(_told_apart, held)) and all(map(_told_apart, kwargs.values())):
             try:
                 return program(*args, **kwargs)
             except Exception:

@@ -25,8 +25,8 @@ $\bar b = \sum_{n,i} \bar y[n, i]$.
 
 **Speed.** On a CPU these sums are taken in an order chosen from the shapes, where the
 compiler's own convolution is slow: as matrix products, as shifted images if depthwise, an
-image, a row of it, or a phase of the stride at a time. `funcnn/kernels/convolution` has them;
-other platforms run their own convolution.
+image, a row of it, or a phase of the stride at a time. `funcnn/kernels/convolution` has
+them; other platforms run their own convolution.
 
 **Residuals.** $x$ and $w$: both are inputs, so nothing new is stored; $b$ for its dtype.
 """

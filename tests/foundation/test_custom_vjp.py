@@ -18,10 +18,11 @@ def power_fwd(x, n):
         raise TypeError(f"power needs integers; got {n!r}.")
     TRACED.append((n, x))
     (x,) = float_arrays("power", x=x)
-    return x ** (n if isinstance(n, int) else n[0]), x
+    return x ** (n if isinstance(n, int) else n[0]), (x,)
 
 
-def power_bwd(n, x, dy):
+def power_bwd(n, residuals, dy):
+    (x,) = residuals
     TRACED.append(("pullback", x))
     return (n * x ** (n - 1) * dy,)
 
