@@ -1,4 +1,4 @@
-"""Arguments judged at the door, so that errors speak of the op and not of XLA."""
+"""Arguments made arrays and numbers, or an error that names the op and what it needs."""
 
 import math
 import operator
