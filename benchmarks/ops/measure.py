@@ -6,9 +6,9 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from benchmarks.cases import Case, DisagreementError, agree, program
+from benchmarks.ops.cases import Case, DisagreementError, agree, program
+from benchmarks.ops.shapes import Shape
 from benchmarks.results import Cost, Row
-from benchmarks.shapes import Shape
 from benchmarks.timing import paired, ratio
 from funcnn import verify
 

@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import plain
-from benchmarks.shapes import Shape
+from benchmarks.ops import plain
+from benchmarks.ops.shapes import Shape
 from funcnn import ops
 
 AFFINE = ("conv", "conv_transpose", "dense")

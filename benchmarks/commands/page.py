@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plot, tables
+from benchmarks import plot
+from benchmarks.ops import tables
 from benchmarks.results import Run, read
 from benchmarks.steps import tables as step_tables
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 MARK = "<!-- what follows is written by make bench -->"
 
 

@@ -2,9 +2,9 @@
 
 import re
 
-from benchmarks import plain
-from benchmarks.cases import KINDS, describe, kinds
-from benchmarks.shapes import Shape, all_shapes, parse_array, parse_option
+from benchmarks.ops import plain
+from benchmarks.ops.cases import KINDS, describe, kinds
+from benchmarks.ops.shapes import Shape, all_shapes, parse_array, parse_option
 from funcnn import ops
 
 GEOMETRY = (

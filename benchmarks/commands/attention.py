@@ -7,8 +7,8 @@ from functools import partial
 import jax
 import numpy as np
 
-from benchmarks.cases import DisagreementError, agree, draw, program
-from benchmarks.shapes import Shape, all_shapes
+from benchmarks.ops.cases import DisagreementError, agree, draw, program
+from benchmarks.ops.shapes import Shape, all_shapes
 from benchmarks.steps.race import installed
 from benchmarks.tables import milli
 from benchmarks.timing import paired, ratio

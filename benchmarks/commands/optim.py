@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.cases import DisagreementError, agree
-from benchmarks.choice import known
+from benchmarks.ops.cases import DisagreementError, agree
+from benchmarks.ops.choice import known
 from benchmarks.results import Cost, Row, Run, here, write
 from benchmarks.tables import case_lines, cost_cells, header, lines
 from benchmarks.timing import paired, ratio

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks.choice import known
+from benchmarks.ops.choice import known
 from benchmarks.steps.models import MODELS
 from benchmarks.steps.profile import KINDS, profile
 from benchmarks.steps.race import installed

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks.choice import known
+from benchmarks.ops.choice import known
 from benchmarks.results import Run, here, write
 from benchmarks.steps import tables
 from benchmarks.steps.models import MODELS

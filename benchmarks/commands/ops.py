@@ -5,10 +5,10 @@ import sys
 import textwrap
 from typing import Any
 
-from benchmarks import tables
-from benchmarks.cases import KINDS, DisagreementError, describe, draw
-from benchmarks.choice import GEOMETRY, chosen, work
-from benchmarks.measure import compile_time, memory, timed
+from benchmarks.ops import tables
+from benchmarks.ops.cases import KINDS, DisagreementError, describe, draw
+from benchmarks.ops.choice import GEOMETRY, chosen, work
+from benchmarks.ops.measure import compile_time, memory, timed
 from benchmarks.results import (
     BASELINE,
     Cost,
@@ -19,6 +19,7 @@ from benchmarks.results import (
     uncovered,
     write,
 )
+from benchmarks.tables import case_lines, cost_cells, header, lines
 
 GIVEN = textwrap.fill(", ".join(f"--{name.replace('_', '-')}" for name in GEOMETRY), 78)
 EPILOG = f"""\
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--seconds is at least 0, --rounds at least 1")
     if options.list:
         for shape in shapes:
-            print(tables.lines(shape.name, shape.network, []))
+            print(lines(shape.name, shape.network, []))
         return 0
     if options.memory or options.compile:
         if options.markdown or options.save or options.check:
@@ -104,7 +105,7 @@ def measure(todo, options) -> tuple[Run, list[str]]:
     """Time everything, telling each case when it is done; and what was wrong."""
     rows, wrong = [], []
     out = sys.stderr if options.markdown else sys.stdout
-    print(tables.header(), file=out)
+    print(header(), file=out)
     for shape, kinds in todo:
         case, found = draw(shape), []
         for kind in kinds:
@@ -113,7 +114,7 @@ def measure(todo, options) -> tuple[Run, list[str]]:
             except DisagreementError as error:
                 wrong.append(str(error))
         if found:
-            print(tables.case_lines(found), file=out, flush=True)
+            print(case_lines(found), file=out, flush=True)
         rows += found
     return Run(tuple(rows), here()), wrong
 
@@ -134,12 +135,12 @@ def compare(new: Run, old: Run) -> list[str]:
 def costs(shapes, of_memory: bool) -> list[Cost]:
     """Print and return bytes, or compile times, of each shape's whole VJP."""
     everything = []
-    print(tables.header(("", "plain", "funcnn", "ratio")))
+    print(header(("", "plain", "funcnn", "ratio")))
     for shape in shapes:
         case = describe(shape)
         found = memory(case) if of_memory else [compile_time(case)]
-        cells = list(map(tables.cost_cells, found))
-        print(tables.lines(shape.name, shape.network, cells), flush=True)
+        cells = list(map(cost_cells, found))
+        print(lines(shape.name, shape.network, cells), flush=True)
         everything += [cost._replace(case=shape.name) for cost in found]
     print(f"\n{tables.BYTES if of_memory else tables.COMPILING}")
     return everything
