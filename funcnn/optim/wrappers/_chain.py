@@ -1,13 +1,6 @@
-"""Optimizers in sequence, and the step that applies what they return."""
+"""Optimizers in, one that runs them in sequence out."""
 
-from typing import Any
-
-import jax
-import jax.numpy as jnp
-
-from funcnn.foundation._dtypes import promote
 from funcnn.optim.protocol._optimizer import Optimizer, extended
-from funcnn.optim.protocol._trees import match
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:
@@ -44,24 +37,3 @@ def chain(*optimizers: Optimizer) -> Optimizer:
         return grads, tuple(after)
 
     return Optimizer(init, update)
-
-
-def apply_updates(params: Any, updates: Any) -> Any:
-    """Return `params + updates`, each sum in the dtype of its param.
-
-    Args:
-        params: a pytree of arrays.
-        updates: a pytree of the same structure and shapes, from ours or from optax's
-            `update`.
-
-    Raises:
-        ValueError: if structures or shapes differ.
-    """
-    match("apply_updates", "updates", updates, params)
-
-    def leaf(w, u):
-        w, u = jnp.asarray(w), jnp.asarray(u)
-        dtype = promote(w, u)
-        return (w.astype(dtype) + u.astype(dtype)).astype(w.dtype)
-
-    return jax.tree.map(leaf, params, updates)
