@@ -17,21 +17,22 @@ from funcnn.verify.programs._numpy_operations import ELEMENTWISE, STRUCTURAL
 CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", *RULES}
 # The dtypes in which NumPy computes as XLA does.
 NATIVE = frozenset(map(np.dtype, ("f8", "f4", "c16", "?", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)))))
-# How many operations are worth it: long loops are for the compiler.
-PATIENCE = 50_000
+# How many operations of a program, in all its runs, take about as long as compiling it.
+PATIENCE = 30_000
 
 
 class TooLong(Exception):  # noqa: N818
-    """A loop has so many steps that compiling it pays."""
+    """A program runs so often, or its loops so long, that compiling it pays."""
 
 
 def interpreted(f):
     """`f` without a compiler: of arrays alone, it returns NumPy's. It is traced once.
 
     Raises:
-        TooLong: when called, after `PATIENCE` operations.
+        TooLong: when called, if it takes more than what is left of `PATIENCE` operations.
     """
     traced: dict = {}
+    run = _Run()
 
     def g(*args):
         leaves = jax.tree.leaves(args)
@@ -41,7 +42,7 @@ def interpreted(f):
             traced[types] = closed, jax.tree.structure(shape)
         closed, tree = traced[types]
         with np.errstate(all="ignore"):
-            return jax.tree.unflatten(tree, _Run().call(closed, *map(_array, leaves)))
+            return jax.tree.unflatten(tree, run.call(closed, *map(_array, leaves)))
 
     return g
 
@@ -56,12 +57,15 @@ class _Run:
         consts = map(_array, getattr(closed, "consts", ()))
         env = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
         for eqn in jaxpr.eqns:
-            self.left -= 1
-            if self.left < 0:
-                raise TooLong
+            self.spend(1)
             out = self.step(eqn, [_read(v, env) for v in eqn.invars])
             env.update(zip(eqn.outvars, out, strict=True))
         return [_read(v, env) for v in jaxpr.outvars]
+
+    def spend(self, count):
+        if count > self.left:
+            raise TooLong
+        self.left -= count
 
     def step(self, eqn, values):
         """The results of one equation."""
@@ -92,6 +96,8 @@ class _Run:
         fixed, carry, xs = values[: first - carries], values[:first], values[first:]
         carry = carry[len(fixed) :]
         found = []
+        if p["length"] * len(inner.eqns) > self.left:  # before it has begun
+            raise TooLong
         steps = range(p["length"])
         for i in reversed(steps) if p["reverse"] else steps:
             out = self.call(p["jaxpr"], *fixed, *carry, *(x[i] for x in xs))
