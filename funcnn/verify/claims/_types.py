@@ -59,15 +59,13 @@ def in_every_mix(e: Evidence):
     low, high, count = jnp.bfloat16, jnp.float32, len(p.leaves)
     mixes = [[low] * count, [high] * count]
     mixes += [[low] * i + [high] + [low] * (count - i - 1) for i in range(count)]
-    for mix in mixes:
+    for mix in dict.fromkeys(map(tuple, mixes)):
         pairs = zip(p.leaves, mix, strict=True)
         args = [jax.ShapeDtypeStruct(a.shape, dtype) for a, dtype in pairs]
         with jax.enable_x64(e.x64):
-            try:
-                dys = jax.eval_shape(p.f, *args)
-            except (TypeError, ValueError):
-                continue
-            cts = jax.eval_shape(lambda args, dys: pullback(p.f, args, dys), args, dys)
+            cts = _cotangent_types(p.f, args)
+        if cts is None:
+            continue
         for name, a, ct in zip(e.names, args, cts, strict=True):
             if (ct.shape, ct.dtype) != (a.shape, a.dtype):
                 raise Disproof(
@@ -76,6 +74,23 @@ def in_every_mix(e: Evidence):
                     f"{', '.join(b.dtype.name for b in args)}.",
                     name,
                 )
+
+
+def _cotangent_types(f, args):
+    """The shapes and dtypes of cotangents, or None if `f` does not take such arguments."""
+
+    def both(args):
+        ys, back = jax.vjp(f, *args)
+        return back([jnp.zeros_like(y) for y in ys])
+
+    try:
+        return list(jax.eval_shape(both, args))
+    except Exception:  # of the function or of its rule: these two in turn tell which
+        try:
+            dys = jax.eval_shape(f, *args)
+        except (TypeError, ValueError):
+            return None
+        return jax.eval_shape(lambda args, dys: pullback(f, args, dys), args, dys)
 
 
 def _is_traced(leaf, concrete):

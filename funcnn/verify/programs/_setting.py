@@ -62,7 +62,7 @@ class Setting:
     ):
         self.op, self.seed, self.x64, self._wanted = op, seed, x64, wanted
         with jax.enable_x64(x64):
-            self.split = _split(op.apply, args)
+            self.split, traced, shapes = _split(op.apply, args)
             self.leaves = [np.asarray(a) for a in self.split.leaves]
             self.held = [_canonical(a) for a in self.split.held]
             self.size = sum(a.size for a in self.leaves)
@@ -72,7 +72,7 @@ class Setting:
                 self.programs = Programs(
                     op.apply, op.reference, self.split, literal, self.size > LARGE, alone
                 )
-            self.outputs = jax.eval_shape(self.programs.f, self.leaves, self.held)
+            self.outputs, self._jaxpr = shapes, traced
         if ones:
             self.dys = [np.ones((1, *y.shape), y.dtype) for y in self.outputs]
         else:
@@ -132,8 +132,8 @@ class Setting:
     def jaxprs(self):
         """The function's, with calls of rules in it, and the reference's."""
         with jax.enable_x64(self.x64):
-            functions = self.programs.f, self.programs.reference
-            return [jax.make_jaxpr(f)(self.leaves, self.held) for f in functions]
+            theirs = jax.make_jaxpr(self.programs.reference)(self.leaves, self.held)
+            return [self._jaxpr, theirs]
 
     @lazy
     def eps(self) -> float:
@@ -222,13 +222,19 @@ def _canonical(a):
 
 
 def _split(f, args):
-    """Trace integers unless the function needs to know them."""
-    split = Split(f, args)
+    """Arguments split, the function traced on them, and what it returns.
+
+    Integers are traced unless the function needs to know them.
+    """
+
+    def trace(split):
+        call = functools.partial(split.call, f)
+        return split, *jax.make_jaxpr(call, return_shape=True)(split.leaves, split.held)
+
     try:
-        jax.eval_shape(functools.partial(split.call, f), split.leaves, split.held)
+        return trace(Split(f, args))
     except (TypeError, jax.errors.JAXTypeError):
-        return Split(f, args, concrete=True)
-    return split
+        return trace(Split(f, args, concrete=True))
 
 
 def _numpy(found):

@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from funcnn.verify.functions._subject import pullback
-from funcnn.verify.programs._programs import jit, supported_options
+from funcnn.verify.programs._compile import jit, supported_options
 from funcnn.verify.transformations._problems import COUNT, Problems
 
 DEVICES = COUNT // 2
