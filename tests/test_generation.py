@@ -21,6 +21,12 @@ PARAMS = jax.tree.map(  # of a seed that gives a varied text
     jax.eval_shape(MODEL.init, KEY, PROMPT),
 )
 APPLY = jax.jit(MODEL.apply)
+GREEDY = {
+    length: jax.jit(
+        lambda p, x: generate(MODEL, p, x, None, steps=6, temperature=0)
+    )  # a program for each length
+    for length in (1, 3)
+}
 
 
 def continued(prompt, steps, choose):

@@ -56,7 +56,7 @@ def name(f: Callable) -> str:
     if known is None:
         return repr(f)
     inside = getattr(initializers, known, None) is f
-    return f"initializers.{known}" if inside else known
+    return f"initializers.{known}" if inside else known.replace("<locals>.", "")
 
 
 def indented(text: str) -> str:

@@ -1,0 +1,96 @@
+"""A layer many times over: as many in a row, in one program."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from funcnn import layers
+from funcnn.layers import Stack, Transformer
+from tests.support.attention import SAME, TOKENS, params_and_input
+from tests.support.layers import KEY, abstract, close, fails
+
+
+def test_a_stack_is_its_layers_in_a_row():
+    layer = layers.Residual(layers.RMSNorm(), layers.Dense(8), layers.Dropout(0.3))
+    params, x = params_and_input(Stack(layer, 3), SAME)
+
+    def row(p, x, key=None):
+        for i in range(3):
+            k = None if key is None else jax.random.fold_in(key, i)
+            x = layer.apply(jax.tree.map(lambda a, i=i: a[i], p), x, key=k)
+        return x
+
+    kinds = [Stack(layer, 3, **o) for o in ({}, {"remat": True}, {"scan": False})]
+    kinds.append(Stack(layer, 3, scan=False, remat=True))
+
+    @jax.jit
+    def compute(params, x):
+        def values(f):
+            g = jax.value_and_grad(lambda p, x: (f(p, x, key=KEY) ** 2).sum(), (0, 1))
+            return f(params, x), g(params, x)
+
+        return values(row), [values(kind.apply) for kind in kinds]
+
+    want, found = compute(params, x)
+    for got in found:
+        close(got[0], want[0])
+        close(got[1], want[1], 1e-10)
+
+
+def test_a_stack_draws_as_its_layers_do():
+    layer = layers.Dense(8)
+
+    @jax.jit
+    def compute(key):
+        rows = [layer.init(jax.random.fold_in(key, i), SAME) for i in range(3)]
+        return Stack(layer, 3).init(key, SAME), jax.tree.map(lambda *a: jnp.stack(a), *rows)
+
+    close(*compute(KEY))
+
+
+def test_a_stack_widens_what_its_layers_would():
+    stack = Stack(layers.Residual(layers.Dense(8)), 2)
+    x = jax.ShapeDtypeStruct((2, 8), jnp.bfloat16)
+    for dtype in (jnp.float32, jnp.bfloat16):
+        params = abstract(stack, (2, 8), dtype)[0]
+        assert jax.eval_shape(stack.apply, params, x).dtype == dtype
+
+
+def test_a_stack_of_any_depth_is_one_program():
+    def size(depth):
+        layer = Transformer(11, 8, 4, depth)
+        params = jax.eval_shape(layer.init, KEY, TOKENS)
+        f = jax.grad(lambda p: layer.apply(p, TOKENS).sum())
+        return len(jax.jit(f).lower(params).as_text())
+
+    assert size(12) < 1.01 * size(2)
+
+
+def test_remat_keeps_less():
+    def held(**options):
+        layer = Transformer(11, 8, 4, 6, **options)
+        params = jax.eval_shape(layer.init, KEY, TOKENS)
+        pull = jax.eval_shape(
+            lambda p: jax.vjp(lambda q: layer.apply(q, TOKENS), p)[1], params
+        )
+        return sum(a.size for a in jax.tree.leaves(pull))
+
+    assert held(remat=True) < 0.5 * held()
+
+
+def test_wrong_stacks():
+    fails(TypeError, "Stack needs a layer; got ", Stack, layers.Relu, 2)
+    fails(ValueError, "Stack needs depth of at least 1; got 0.", Stack, layers.Relu(), 0)
+    fails(
+        TypeError, "Stack needs a bool for remat; got 1.", Stack, layers.Relu(), 2, remat=1
+    )
+    stack = Stack(layers.Dense(3), 2)
+    message = (
+        "Stack needs a layer that keeps the shape of x; got (2, 3) for x of shape (2, 4"
+    )
+    fails(ValueError, message, stack.init, KEY, (2, 4))
+    params = {"weight": np.ones((2, 3, 3)), "bias": np.ones((2, 3))}
+    message = (
+        "Stack needs params with a first axis of length 3; got shape (2, 3) at ['bias']."
+    )
+    fails(ValueError, message, Stack(layers.Dense(3), 3).apply, params, np.ones((2, 3)))
