@@ -10,6 +10,7 @@ import pytest
 from funcnn import ops
 from funcnn.ops._batch_norm import batch_norm_reference
 from funcnn.ops._group_norm import group_norm_reference
+from tests.support.combinations import combinations
 from tests.support.hard_points import (
     ROUNDING,
     accumulated,
@@ -20,11 +21,11 @@ from tests.support.hard_points import (
     zeros,
 )
 
-# Layer norm
+LEVELS = [0.0, 3.0, -128.0]
+PRECISIONS = ["bfloat16", "float32", "float64"]
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("level", [0.0, 3.0, -128.0])
+@combinations("level, dtype", LEVELS, PRECISIONS, quick=2)
 def test_layer_norm_of_a_constant_row(level, dtype):
     """The row becomes the offset; its gradient sees r = 1 / sqrt(eps) and xhat = 0."""
     x = jnp.full((2, 4), level, dtype)
@@ -43,8 +44,7 @@ def test_layer_norm_of_a_constant_row(level, dtype):
     close(gradients[2], wide(dy).sum(0), 0)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("level", [0.0, 3.0, -128.0])
+@combinations("level, dtype", LEVELS, PRECISIONS, quick=2)
 def test_group_norm_of_a_constant_group(level, dtype):
     x = jnp.full((2, 1, 3, 2), level, dtype)
     scale, offset = jnp.array([1.0, -2.0], dtype), jnp.array([0.5, 3.0], dtype)
@@ -71,8 +71,7 @@ def test_group_norm_of_images_without_positions():
     assert not doffset.any()
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("level", [0.0, 3.0, -128.0])
+@combinations("level, dtype", LEVELS, PRECISIONS, quick=2)
 def test_batch_norm_of_a_constant_channel(level, dtype):
     x = jnp.full((2, 3, 2), level, dtype)
     scale, offset = jnp.array([1.0, -2.0], dtype), jnp.array([0.5, 3.0], dtype)
@@ -112,8 +111,7 @@ def test_batch_norm_of_a_constant_channel_whose_mean_is_rounded(level):
     close(dx, (g - g.mean(0)) * 1e3, 1e-4, 1e-2)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
-@pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 1, 1, 3)], ids=str)
+@combinations("shape, dtype", [(3,), (1, 3), (1, 1, 1, 3)], PRECISIONS, quick=2)
 def test_batch_norm_of_one_row(shape, dtype):
     x = jnp.array([1e4, -0.3, 0.0], dtype).reshape(shape)
     scale, offset = jnp.array([1.0, -2.0, 7.0], dtype), jnp.array([0.5, 3.0, -1.0], dtype)
