@@ -9,10 +9,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import scipy.special
+import scipy.special  # type: ignore[import-untyped]
 
 from funcnn.verify.programs._numpy_indexing import gather, scatter, scatter_add
 from funcnn.verify.programs._numpy_windows import convolve, pad, sum_windows
+
 
 def _integer_power(x, y):
     return x**y if y >= 0 else 1 / x**-y
