@@ -24,7 +24,7 @@ CLAIMS = verify.CLAIMS
 
 
 class Judge:
-    """Judges one case after the other; those that differ in numbers alone share programs."""
+    """Judges a case after the other; those that differ in numbers alone share programs."""
 
     def __init__(self):
         self.name, self.evidence = None, []

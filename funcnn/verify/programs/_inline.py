@@ -13,7 +13,7 @@ CALLS = {"jit", "pjit", "closed_call", "core_call"}
 
 
 def inlined(f):
-    """`f` of arrays alone, with its custom rules and without its calls of jitted functions."""
+    """`f` of arrays alone, with its custom rules, without calls of jitted functions."""
     traced: dict = {}
 
     def g(*args):

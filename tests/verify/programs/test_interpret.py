@@ -73,7 +73,9 @@ STRUCTURES = {
     "parts": lambda x: [*jnp.split(x, 2, 1), jnp.stack([x, x], 1), jnp.concatenate([x, x])],
     "pad": lambda x: [
         jax.lax.pad(x, 2.0, config)
-        for config in ([(1, 2, 1), (0, 0, 0)], [(-1, 3, 2), (2, -3, 0)], [(-2, -1, 1), (0, 1, 3)])
+        for config in (
+            [(1, 2, 1), (0, 0, 0)], [(-1, 3, 2), (2, -3, 0)], [(-2, -1, 1), (0, 1, 3)]
+        )
     ],
     "dot": lambda x: [x @ x.T, jnp.einsum("ij,ik->jk", x, x), jnp.einsum("ij,ij->i", x, x)],
     "slices": lambda x: [
@@ -134,7 +136,7 @@ def test_what_numpy_has_not_jax_runs():
         return [jnp.sort(x, 1), jax.scipy.special.gammaln(x), bits, jnp.linalg.inv(x @ x.T)]
 
     same(several, X)
-    same(lambda x: [x + x, (x @ x.T).astype(jnp.float32)], X.astype(jnp.bfloat16))
+    same(lambda x: [x + x, -x], X.astype(jnp.bfloat16))
 
 
 def test_every_operation_is_tried(monkeypatch):
