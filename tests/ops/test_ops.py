@@ -10,14 +10,8 @@ import pytest
 
 from funcnn import ops, verify
 from funcnn.verify.check._check import examine
-from funcnn.verify.functions._subject import (
-    Split,
-    cast,
-    cotangents,
-    is_float,
-    problem,
-    pullback,
-)
+from funcnn.verify.functions._cotangents import cotangents, pullback
+from funcnn.verify.functions._split import SplitArguments, cast, is_float, problem
 from funcnn.verify.programs._interpret import interpreted
 
 OPS = verify.discover()
@@ -30,7 +24,7 @@ CLAIMS = verify.CLAIMS
 
 
 class Judge:
-    """Judges one case after the other; those of which only numbers differ share programs."""
+    """Judges a case after the other; those that differ in numbers alone share programs."""
 
     def __init__(self):
         self.name, self.evidence = None, []
@@ -38,7 +32,7 @@ class Judge:
     def __call__(self, op, case, args, claims=CLAIMS, name=None):
         if self.name != (name or op.name):  # keep no other op's
             self.name, self.evidence = name or op.name, []
-        split = Split(op.apply, cast(args, jnp.float64))
+        split = SplitArguments(op.apply, cast(args, jnp.float64))
         like = next((e for e in self.evidence if e.exact.split.fits(split)), None)
         verdict = examine(op, case, args, claims=claims, like=like)
         if verdict.evidence and not like:
@@ -125,8 +119,15 @@ def tampered(op):
 
     def bwd(residuals, ct):
         plan, slot = residuals
-        branches = [lambda ct: ct, *(lambda ct, f=f: f(ct).astype(ct.dtype) for f in FAULTS)]
-        return jax.lax.switch(jnp.where(plan[0] == slot, 1 + plan[1], 0), branches, ct), None, None
+        branches = [
+            lambda ct: ct,
+            *(lambda ct, f=f: f(ct).astype(ct.dtype) for f in FAULTS),
+        ]
+        return (
+            jax.lax.switch(jnp.where(plan[0] == slot, 1 + plan[1], 0), branches, ct),
+            None,
+            None,
+        )
 
     @jax.custom_vjp
     def same(a, plan, slot):

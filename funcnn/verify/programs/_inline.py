@@ -13,7 +13,7 @@ CALLS = {"jit", "pjit", "closed_call", "core_call"}
 
 
 def inlined(f):
-    """`f` of arrays alone, in which custom rules stay, but calls of jitted functions don't."""
+    """`f` of arrays alone, with its custom rules, without calls of jitted functions."""
     traced: dict = {}
 
     def g(*args):

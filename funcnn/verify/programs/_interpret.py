@@ -16,7 +16,18 @@ from funcnn.verify.programs._numpy_operations import ELEMENTWISE, STRUCTURAL
 
 CALLS = {"jit", "pjit", "closed_call", "core_call", "checkpoint", "remat2", *RULES}
 # The dtypes in which NumPy computes as XLA does.
-NATIVE = frozenset(map(np.dtype, ("f8", "f4", "c16", "?", *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)))))
+NATIVE = frozenset(
+    map(
+        np.dtype,
+        (
+            "f8",
+            "f4",
+            "c16",
+            "?",
+            *(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)),
+        ),
+    )
+)
 # How many operations of a program, in all its runs, take about as long as compiling it.
 PATIENCE = 30_000
 
@@ -121,8 +132,7 @@ def scan_layout(eqn) -> tuple[int, int]:
         v.aval.ndim > i.aval.ndim for v, i in zip(eqn.invars, inner.invars, strict=True)
     )
     carries = sum(
-        v.aval.ndim == o.aval.ndim
-        for v, o in zip(eqn.outvars, inner.outvars, strict=True)
+        v.aval.ndim == o.aval.ndim for v, o in zip(eqn.outvars, inner.outvars, strict=True)
     )
     return carries, len(eqn.invars) - stacked
 

@@ -1,4 +1,4 @@
-"""Pads, convolutions and sums in windows by NumPy: arrays and parameters in, an array out."""
+"""Pads, convolutions, sums in windows by NumPy: arrays and parameters in, an array out."""
 
 import math
 
@@ -9,9 +9,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 def pad(x, value, p):
     """JAX's `pad`: in between too, and less than nothing."""
     config = p["padding_config"]
-    sizes = [n + inner * max(n - 1, 0) for n, (_, _, inner) in zip(x.shape, config, strict=True)]
+    sizes = [
+        n + inner * max(n - 1, 0) for n, (_, _, inner) in zip(x.shape, config, strict=True)
+    ]
     room = [
-        (max(low, 0), n, max(high, 0)) for n, (low, high, _) in zip(sizes, config, strict=True)
+        (max(low, 0), n, max(high, 0))
+        for n, (low, high, _) in zip(sizes, config, strict=True)
     ]
     y = np.full([sum(part) for part in room], value, x.dtype)
     into = zip(room, config, strict=True)

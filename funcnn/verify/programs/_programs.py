@@ -7,7 +7,6 @@ a number a leaf, and cotangents of its own.
 
 import contextlib
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +14,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from funcnn.verify.functions._autodiff import autodiff
-from funcnn.verify.functions._subject import POSITIVE, Split, pullback, stream
+from funcnn.verify.functions._cotangents import POSITIVE, pullback, stream
+from funcnn.verify.functions._split import SplitArguments
 from funcnn.verify.programs._compile import jit
 from funcnn.verify.programs._inline import inlined
 from funcnn.verify.programs._interpret import interpreted
+from funcnn.verify.programs._moves import moves, moves_at_once, near
+from funcnn.verify.programs._pieces import plain, pushed, transformed
 from funcnn.verify.programs._rounding import DRAWS, noisy, pool_size
 
 LARGE = 50_000
@@ -28,7 +30,7 @@ FIRST_ORDER = ("value", "vjp")  # computed as users compute them: compiled
 class Programs:
     """All programs of one function and its reference, for one structure of arguments."""
 
-    def __init__(self, f, reference, split: Split, literal, large, alone=None):
+    def __init__(self, f, reference, split: SplitArguments, literal, large, alone=None):
         self.f = functools.partial(split.call, f)
         if reference:
             self.reference = functools.partial(split.call, reference)
@@ -52,7 +54,7 @@ class Programs:
 
     def theirs(self, wanted, inputs):
         """The reference on the same inputs."""
-        pieces = some(self._plain(self.reference, True), wanted)
+        pieces = some(self._theirs(), wanted)
         return self._all("theirs", pieces, inputs)
 
     def both(self, wanted, inputs, count):
@@ -63,21 +65,22 @@ class Programs:
         in the cotangent is the derivative of the value.
         """
         mine = self.mine(wanted, inputs)
-        theirs = some(self._plain(self.reference, True), wanted)
+        theirs = some(self._theirs(), wanted)
         second = {k: theirs.pop(k) for k in ("rev2", "fwd2") if k in theirs}
         if second:
-            theirs["pushed"] = self._pushed
+            reference = self._program(("inlined", self.reference), self.reference, inlined)
+            theirs["pushed"] = functools.partial(pushed, reference)
         leaves, held, dys, scales, along = inputs
         own = leaves, held, [dy[:count] for dy in dys], scales[:count], along
-        reference = self._all("theirs", theirs, own, mine.get("value"))
+        found = self._all("theirs", theirs, own, mine.get("value"))
         if second:
-            twice = reference.pop("pushed")
+            twice = found.pop("pushed")
             if isinstance(twice, Exception) or not all(np.isfinite(a).all() for a in twice):
-                reference |= self._once("theirs", second, own)
+                found |= self._once("theirs", second, own)
             else:
                 both = {"rev2": twice, "fwd2": twice[: len(leaves)]}
-                reference |= {k: both[k] for k in second}
-        return mine, reference
+                found |= {k: both[k] for k in second}
+        return mine, found
 
     def moves(self, leaves, held, dys, block, weights, rows, steps):
         """How far the sum of `dy * y` moves, by `steps` along the directions `rows`.
@@ -87,12 +90,14 @@ class Programs:
         inputs = leaves, held, dys, block, weights, rows, steps
         if self._small:
             with contextlib.suppress(Exception):  # what cannot be batched, or interpreted
-                run = self._program("moves at once", self._moves_at_once, interpreted)
+                run = self._program(
+                    "moves at once", functools.partial(moves_at_once, self.f), interpreted
+                )
                 moved, batched, plain = run(*inputs)
                 # only if the batch is as it should be: to judge that is another claim's
-                if all(map(_near, batched, plain)):
+                if all(map(near, batched, plain)):
                     return moved
-        return self._program("moves", self._moves)(*inputs)
+        return self._program("moves", functools.partial(moves, self.f))(*inputs)
 
     def theirs_forward(self, inputs):
         """The reference's cotangents by forward mode, a leaf's element at a time.
@@ -120,9 +125,7 @@ class Programs:
 
     def spread(self, whose, key, inputs, eps, seed):
         """The lowest and highest numbers of one piece in noisy arithmetic."""
-        piece = (self._mine() if whose == "mine" else self._plain(self.reference, True))[
-            key
-        ]
+        piece = (self._mine() if whose == "mine" else self._theirs())[key]
         size = pool_size(piece, *inputs)
         g = noisy(piece)
 
@@ -138,40 +141,22 @@ class Programs:
         noise = stream(seed, "noise").uniform(-1, 1, (DRAWS // 2, size))
         # in pairs of opposites, so that every argument moves both ways
         noise = np.concatenate([noise, -noise])
-        (found,) = self._once("spread", {(whose, key): extremes}, (noise, eps, *inputs)).values()
+        (found,) = self._once(
+            "spread", {(whose, key): extremes}, (noise, eps, *inputs)
+        ).values()
         if isinstance(found, Exception):
             raise found
         return found
 
     # --- what they are made of ----------------------------------------------------------
 
-    def _plain(self, f, literal):
-        first = self._pullback(f)
+    def _mine(self):
+        first = self._pullback(self.f)
+        pieces = transformed(self.f, first, self.groups, self.dys_alone)
+        return plain(self.f, first, self.literal) | pieces
 
-        def value(leaves, held, dys, scales, along):
-            return f(leaves, held)
-
-        def vjp(leaves, held, dys, scales, along):
-            def at(point):
-                s, dy = point
-                return first(scaled(leaves, s), held, dy)
-
-            if len(scales) == 1:
-                return [ct[None] for ct in at((scales[0], [dy[0] for dy in dys]))]
-            return jax.lax.map(at, (scales, dys))
-
-        def reverse(leaves, held, dys, scales, along):
-            one = [dy[0] for dy in dys]
-            back = jax.vjp(lambda leaves, dy: first(leaves, held, dy), leaves, one)[1]
-            to_leaves, to_dys = back(along)
-            return [*to_leaves, *to_dys]
-
-        def forward(leaves, held, dys, scales, along):
-            one = [dy[0] for dy in dys]
-            once = first if literal else autodiff(first)
-            return jax.jvp(lambda leaves: once(leaves, held, one), (leaves,), (along,))[1]
-
-        return {"value": value, "vjp": vjp, "rev2": reverse, "fwd2": forward}
+    def _theirs(self):
+        return plain(self.reference, self._pullback(self.reference), True)
 
     def _pullback(self, f):
         """The pullback of `f`, traced once for all that is made of it."""
@@ -180,103 +165,6 @@ class Programs:
             return pullback(lambda *a: f(a, held), leaves, dys)
 
         return self._program(("pullback", f), first, inlined)
-
-    def _mine(self):
-        f, groups, dys_alone = self.f, self.groups, self.dys_alone
-        first = self._pullback(f)
-
-        def outer(leaves, held, dys, scales, along):
-            return jax.vjp(lambda *a: f(a, held), *leaves)[0]
-
-        def remat(leaves, held, dys, scales, along):
-            one = [dy[0] for dy in dys]
-            return pullback(jax.checkpoint(lambda *a: f(a, held)), leaves, one)
-
-        def vmap(leaves, held, dys, scales, along):
-            pair = [
-                jnp.stack(p) for p in zip(leaves, scaled(leaves, scales[-1]), strict=True)
-            ]
-            both = [jnp.stack([h, h]) for h in held]
-            two = [jnp.concatenate([dy[:1], dy[-1:]]) for dy in dys]
-            return jax.vmap(first)(pair, both, two)
-
-        def batch(leaves, held, dys, scales, along):
-            pair = [jnp.stack([a, 0.75 * a]) for a in leaves]
-            found = jax.vmap(f)(pair, [jnp.stack([h, h]) for h in held])
-            return [y[0] for y in found]
-
-        def alone(leaves, held, dys, scales, along):
-            """Each argument batched by itself, then the cotangents by themselves."""
-            one = [dy[0] for dy in dys]
-            found = []
-            for group in groups:
-                pair = [
-                    jnp.stack([a, 0.75 * a]) if i in group else a
-                    for i, a in enumerate(leaves)
-                ]
-                axes = [0 if i in group else None for i in range(len(leaves))]
-                found += jax.vmap(first, (axes, None, None))(pair, held, one)
-            if dys_alone:
-                two = [dy[:2] for dy in dys]
-                found += jax.vmap(first, (None, None, 0))(leaves, held, two)
-            return found
-
-        def scan(leaves, held, dys, scales, along):
-            pair = [
-                jnp.stack(p) for p in zip(leaves, scaled(leaves, scales[-1]), strict=True)
-            ]
-            two = [jnp.concatenate([dy[:1], dy[-1:]]) for dy in dys]
-
-            def scanned(*rows):
-                return jax.lax.scan(lambda _, row: (None, f(row, held)), None, rows)[1]
-
-            return pullback(scanned, pair, two)
-
-        plain = {**self._plain(f, self.literal), "forward": outer, "remat": remat}
-        several = {"vmap": vmap, "alone": alone, "scan": scan}
-        return plain | several | ({"batch": batch} if dys_alone else {})
-
-    def _pushed(self, leaves, held, dys, scales, along):
-        """How the reference's cotangents change along a direction, then its values."""
-
-        reference = self._program(("inlined", self.reference), self.reference, inlined)
-
-        def once(leaves):
-            ys, back = jax.vjp(lambda *a: reference(a, held), *leaves)
-            return list(back([dy[0] for dy in dys])), list(ys)
-
-        cts, ys = jax.jvp(once, (leaves,), (along,))[1]
-        return [*cts, *ys]
-
-    def _moves(self, leaves, held, dys, block, weights, rows, steps):
-        move = self._move(leaves, held, block, weights)
-
-        def change(base, point):
-            moved = move(*point)
-            base = [jnp.where(point[0] < 0, m, b) for m, b in zip(moved, base, strict=True)]
-            return base, _change(moved, base, dys)
-
-        # the first point, of no row, is where all start from: the function is in here once
-        start = [jnp.zeros_like(dy) for dy in dys]
-        return jax.lax.scan(change, start, _with_start(rows, steps))[1][1:]
-
-    def _moves_at_once(self, leaves, held, dys, block, weights, rows, steps):
-        """As `_moves`, in a batch; and the values at the start, of the batch and plain."""
-        move = self._move(leaves, held, block, weights)
-        moved = jax.vmap(move)(*_with_start(rows, steps))
-        base = [m[0] for m in moved]
-        total = jax.vmap(lambda moved: _change(moved, base, dys))([m[1:] for m in moved])
-        return total, base, self.f(leaves, held)
-
-    def _move(self, leaves, held, block, weights):
-        """The function's values, moved by a step along a direction."""
-        flat, unravel = ravel_pytree(leaves)
-
-        def move(row, h):
-            u = jnp.where(block == row, weights, 0)
-            return self.f(unravel(jnp.where(u == 0, flat, flat + h * u)), held)
-
-        return move
 
     def _program(self, key, f, made=None):
         if key not in self._compiled:
@@ -349,24 +237,6 @@ class Programs:
             return found
 
 
-def _with_start(rows, steps):
-    return jnp.pad(rows, (1, 0), constant_values=-1), jnp.pad(steps, (1, 0))
-
-
-def _change(moved, base, dys):
-    """The change of `dy * y`, summed over the outputs."""
-    total: Any = 0
-    for m, b, dy in zip(moved, base, dys, strict=True):
-        # equal infinities have not moved
-        apart = jnp.where(m == b, 0, m - b)
-        total += jnp.vdot(jnp.where(jnp.isfinite(b), dy, 0), apart)
-    return total
-
-
-def _near(a, b):
-    return np.allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max(initial=0), equal_nan=True)
-
-
 def some(pieces, wanted):
     """The pieces that are wanted, None for all."""
     return {k: g for k, g in pieces.items() if not wanted or k in wanted}
@@ -385,8 +255,3 @@ def finite(dys, values):
     for dy, y in zip(dys, values, strict=True):
         dy[POSITIVE] = np.where(np.isfinite(y), dy[POSITIVE], 0)
     return dys
-
-
-def scaled(leaves, factors):
-    """Each leaf times its factor."""
-    return [a * factors[i].astype(a.dtype) for i, a in enumerate(leaves)]

@@ -2,22 +2,24 @@
 
 import numpy as np
 
-from funcnn.verify.claims._agreement import Disproof, agree
-from funcnn.verify.claims._evidence import Evidence
+from funcnn.verify.claims._case_numbers import CaseNumbers
+from funcnn.verify.claims._compare_arrays import ClaimFails, agree
 from funcnn.verify.faults._diagnosis import shape_fault
-from funcnn.verify.functions._words import said
-from funcnn.verify.programs._setting import Setting
+from funcnn.verify.functions._phrases import said
+from funcnn.verify.programs._numbers import Numbers
 
 
-def numbers(e: Evidence, key, how):
-    """The function's exact numbers, or a Disproof if it raises."""
+def numbers(e: CaseNumbers, key, how):
+    """The function's exact numbers, or a ClaimFails if it raises."""
     got = e.exact.mine[key]
     if isinstance(got, Exception):
-        raise Disproof(f"{e.op.name} {how}raises {said(got)}.", fault=shape_fault(str(got)))
+        raise ClaimFails(
+            f"{e.op.name} {how}raises {said(got)}.", fault=shape_fault(str(got))
+        )
     return got
 
 
-def outputs(s: Setting) -> list[str]:
+def outputs(s: Numbers) -> list[str]:
     """What the outputs are called."""
     count = len(s.outputs)
     return ["the output"] if count == 1 else [f"output {i}" for i in range(count)]
@@ -36,13 +38,13 @@ def bounds(e, s, whose, key, i, eps=None, rows=None):
 def same_type(what, got, want, argument):
     """Disprove that an array has the shape and dtype it should have."""
     if (got.shape, got.dtype) != (want.shape, want.dtype):
-        raise Disproof(
+        raise ClaimFails(
             f"{what} is {got.dtype}{got.shape}, should be {want.dtype}{want.shape}.",
             argument,
         )
 
 
-def note_poles(e: Evidence, name, got, want):
+def note_poles(e: CaseNumbers, name, got, want):
     """Say where only the reference is not finite."""
     count = int((np.isfinite(got) & ~np.isfinite(want)).sum())
     if count:
@@ -50,7 +52,7 @@ def note_poles(e: Evidence, name, got, want):
                f"where {e.op.name}'s is: nothing is claimed of these.")  # fmt: skip
 
 
-def like_plain(e: Evidence, how, got, points) -> float:
+def like_plain(e: CaseNumbers, how, got, points) -> float:
     """Compare with the pullback as it is at these points."""
     s = e.exact
     plain = numbers(e, "vjp", "")

@@ -1,54 +1,17 @@
-"""What is judged: a function, its reference, and arguments split by what can vary."""
+"""Arguments in; which of them are differentiated, traced or held fixed out."""
 
-import importlib
 import inspect
-import pkgutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-import funcnn.ops
 from funcnn.verify.functions._autodiff import is_array
 
 
-class Op(NamedTuple):
-    """A function with a hand-written rule, and what it is judged by."""
-
-    name: str
-    apply: Callable
-    reference: Callable | None
-    cases: Callable
-
-
-def discover(names: Iterable[str] = ()) -> list[Op]:
-    """The ops in `funcnn/ops`, all of them or those named: the folder is the registry.
-
-    Raises:
-        ImportError: naming the file, if one lacks its op, reference or cases.
-        ValueError: if there is no op of some name.
-    """
-    found = {}
-    for module_info in pkgutil.iter_modules(funcnn.ops.__path__):
-        name = module_info.name.removeprefix("_")
-        module = importlib.import_module(f"{funcnn.ops.__name__}.{module_info.name}")
-        parts = [name, f"{name}_reference", f"{name}_cases"]
-        missing = [part for part in parts if not hasattr(module, part)]
-        if missing:
-            raise ImportError(f"{module.__file__} needs {', '.join(missing)}.")
-        found[name] = Op(name, *(getattr(module, part) for part in parts))
-    names = list(names) or list(found)
-    if unknown := [name for name in names if name not in found]:
-        raise ValueError(
-            f"There is no op {', '.join(map(repr, unknown))}; the ops are "
-            f"{', '.join(found)}."
-        )
-    return [found[name] for name in names]
-
-
-class Split:
+class SplitArguments:
     """Arguments split into what is differentiated, what is traced, and what is neither.
 
     `leaves` are the floating-point arrays, a complex one as its real and its imaginary
@@ -145,8 +108,8 @@ class Problem(NamedTuple):
 
 
 def problem(f, args) -> Problem:
-    """Split `args` into floating-point array leaves and all else."""
-    split = Split(f, args)
+    """SplitArguments `args` into floating-point array leaves and all else."""
+    split = SplitArguments(f, args)
     return Problem(
         lambda *leaves: split.call(f, leaves, split.held), split.leaves, split.names
     )
@@ -160,62 +123,6 @@ def is_float(leaf) -> bool:
 def cast(args, dtype):
     """Give every floating-point array in `args` another dtype."""
     return jax.tree.map(lambda a: np.asarray(a, dtype) if is_float(a) else a, args)
-
-
-def cotangents(outputs, seed, given=None) -> list[np.ndarray]:
-    """Nine cotangents for `outputs`, along a new first axis, none of them constant.
-
-    `KINDS` says what they are. Those in `ROUNDED` are numbers of the dtypes of `given`, so
-    that a run in those is given the same ones.
-    """
-    rng = stream(seed, "cotangents")
-    total = sum(y.size for y in outputs)
-    chosen = rng.integers(total) if total else 0
-    found, start = [], 0
-    for y, low in zip(outputs, given or outputs, strict=True):
-        sparse = rng.uniform(size=y.shape) < 0.1
-        sparse.reshape(-1)[rng.integers(max(y.size, 1)) : y.size][:1] = True
-        single = (np.arange(start, start + y.size) == chosen).reshape(y.shape)
-        wide = 10 ** rng.uniform(-2, 2, y.shape)
-        dense, sized, few, one, shifted, large, small = rng.standard_normal((7, *y.shape))
-        dense, few, shifted = (
-            np.asarray(np.asarray(a, low.dtype), float)
-            for a in (dense, few, 1.5 + np.tanh(shifted))
-        )
-        sized, mixed = wide * sized, COMBINATION[0] * dense + COMBINATION[1] * wide * sized
-        rows = [dense, sized, few * sparse, one * single, mixed, 0 * mixed]
-        rows += [shifted, 1e6 * large, 1e-9 * small]
-        with np.errstate(over="ignore"):  # float16 ends before a million
-            found.append(np.asarray(rows, y.dtype))
-        start += y.size
-    return found
-
-
-KINDS = (
-    "dense",
-    "of many sizes",
-    "zero but for a tenth",
-    "zero but for one number",
-    "a combination of others",
-    "zero",
-    "positive",
-    "large",
-    "small",
-)
-POSITIVE = 6
-SMALL = 8
-ROUNDED = (0, 2, POSITIVE)
-COMBINATION = (1.75, -0.625)
-
-
-def stream(seed, purpose):
-    """Random numbers that no argument made from the same seed shares."""
-    return np.random.default_rng([seed, *purpose.encode()])
-
-
-def pullback(f, leaves, dys):
-    """The cotangents of `leaves` for cotangents `dys` of the outputs of `f`."""
-    return list(jax.vjp(f, *leaves)[1](list(dys)))
 
 
 def parameter_names(f, count) -> list[str]:

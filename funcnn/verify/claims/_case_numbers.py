@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn.verify.functions._autodiff import has_rule
-from funcnn.verify.functions._subject import Op, Split, cast, parameter_names, stream
-from funcnn.verify.functions._words import first_line
-from funcnn.verify.programs._setting import Setting, lazy
+from funcnn.verify.functions._cotangents import stream
+from funcnn.verify.functions._op import Op
+from funcnn.verify.functions._phrases import first_line
+from funcnn.verify.functions._split import SplitArguments, cast, parameter_names
+from funcnn.verify.programs._numbers import Numbers, lazy
 
 # What each claim needs of the function's own numbers, beside its value
 # and its pullback.
@@ -26,13 +28,13 @@ NEEDS = {
 }
 
 
-class Evidence:
+class CaseNumbers:
     """One function, one set of arguments, and all numbers computed from them on demand.
 
     `exact` holds them in float64, or in the dtypes given if the function takes no other;
     `given` in the dtypes given, if those are others. Naming some `claims` leaves out what
     the rest need. JAX cannot take forward mode through a rule whose forward pass calls the
-    function itself, which many do: unless `literal`, that call is erased first. Evidence
+    function itself, which many do: unless `literal`, that call is erased first. CaseNumbers
     that is `like` this, of the same function and claims, shares what it compiled. `notes`
     collects what cannot be claimed, and why.
     """
@@ -48,9 +50,9 @@ class Evidence:
             if claims
             else None
         )
-        make = functools.partial(Setting, op, seed=seed, literal=literal, alone=alone)
+        make = functools.partial(Numbers, op, seed=seed, literal=literal, alone=alone)
         self.parameters = parameter_names(op.apply, len(args))
-        dtypes = [a.dtype for a in Split(op.apply, args).leaves]
+        dtypes = [a.dtype for a in SplitArguments(op.apply, args).leaves]
         x64 = jnp.result_type(float) == np.float64 or np.float64 in dtypes
         self.x64 = x64
         if not dtypes:

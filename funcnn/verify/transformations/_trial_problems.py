@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn.verify.functions._subject import Op, Split, cast, pullback
+from funcnn.verify.functions._cotangents import pullback
+from funcnn.verify.functions._op import Op
+from funcnn.verify.functions._split import SplitArguments, cast
 
 COUNT = 16
 TOLERANCE = 1e-10
@@ -34,7 +36,7 @@ class Problems:
 
     def __init__(self, op: Op, args):
         self.op = op
-        self.split = split = Split(op.apply, args)
+        self.split = split = SplitArguments(op.apply, args)
         self.f = partial(split.call, op.apply)
         self.leaves = [np.asarray(a) for a in split.leaves]
         self.held = split.held

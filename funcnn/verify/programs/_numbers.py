@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn.verify.functions._subject import Split, cotangents, pullback, stream
+from funcnn.verify.functions._cotangents import cotangents, pullback, stream
+from funcnn.verify.functions._split import SplitArguments
 from funcnn.verify.programs._differences import (
     Directions,
     Moves,
@@ -36,7 +37,7 @@ class lazy(functools.cached_property):  # noqa: N801
         return value
 
 
-class Setting:
+class Numbers:
     """Arguments in some dtypes, and the numbers computed from them.
 
     Pullbacks are taken at several points: with each cotangent, then with each
@@ -97,7 +98,7 @@ class Setting:
 
     def at(self, leaves):
         """The same with other numbers in the leaves."""
-        other = object.__new__(Setting)
+        other = object.__new__(Numbers)
         numbers = "mine", "theirs", "eager", "_both"
         kept = {k: v for k, v in vars(self).items() if k not in numbers}
         vars(other).update(kept, leaves=leaves)
@@ -232,9 +233,9 @@ def _split(f, args):
         return split, *jax.make_jaxpr(call, return_shape=True)(split.leaves, split.held)
 
     try:
-        return trace(Split(f, args))
+        return trace(SplitArguments(f, args))
     except (TypeError, jax.errors.JAXTypeError):
-        return trace(Split(f, args, concrete=True))
+        return trace(SplitArguments(f, args, concrete=True))
 
 
 def _numpy(found):

@@ -10,7 +10,7 @@ import jax
 
 from funcnn.verify.check._check import check_vjp
 from funcnn.verify.functions._spec import arguments
-from funcnn.verify.functions._subject import is_float
+from funcnn.verify.functions._split import is_float
 from funcnn.verify.report._report import Report, Row
 
 # Files that tell a user nothing: importlib's, JAX's and the verifier's own.

@@ -13,7 +13,7 @@ import numpy as np
 from funcnn.verify.programs._rounding import EPS
 
 
-class Disproof(AssertionError):  # noqa: N818
+class ClaimFails(AssertionError):  # noqa: N818
     """A claim is false: where, and by which numbers."""
 
     def __init__(self, text, argument=None, element=None, got=None, want=None, fault=None):
@@ -80,13 +80,13 @@ def agree(what, argument, got, want, eps, bounds=None, own=None):
     """The worst error of an array that is as it should be, up to rounding.
 
     Raises:
-        Disproof: naming the element that is off most, and both numbers.
+        ClaimFails: naming the element that is off most, and both numbers.
     """
     bad, error = off(got, want, eps, bounds, own)
     if not bad.any():
         return error
     at, g, w = worst(bad, got, want)
-    raise Disproof(
+    raise ClaimFails(
         f"{what} is wrong{share(bad)}: {element(at)}it is {g:.6g}, should be {w:.6g}.",
         argument, at, g, w,
     )  # fmt: skip
@@ -104,7 +104,7 @@ def slope_agrees(what, mine, products, s, argument=None, choices=None, rtol=1e-6
     the one-sided ones will do, and counts as no error.
 
     Raises:
-        Disproof: naming the direction and both slopes, if it exceeds `rtol` by more than
+        ClaimFails: naming the direction and both slopes, if it exceeds `rtol` by more than
             the differences' own uncertainty, at every step that is as certain as the best.
     """
     known = np.flatnonzero(mine & np.isfinite(s.central) & np.isfinite(s.error))
@@ -130,7 +130,7 @@ def slope_agrees(what, mine, products, s, argument=None, choices=None, rtol=1e-6
     if not (error > room).any():
         return float(error.max(initial=0.0) / scale)
     at = (error - room).argmax()
-    raise Disproof(
+    raise ClaimFails(
         f"{what} disagrees with finite differences by {error[at] / scale:.1e} of its scale "
         f"(allowed {room[at] / scale:.0e}): along direction {known[at] - mine.argmax()} "
         f"it is {got[at]:.6g}, and the function's slope is {central[at]:.6g}.",
