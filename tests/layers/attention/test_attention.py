@@ -99,6 +99,7 @@ def test_attention_with_a_cache(computed, name):
     assert cache.keys.shape == (2, 6, ATTENTIONS[name][0].get("key_heads", 4), 2)
 
 
+@pytest.mark.exhaustive
 def test_attention_without_jit(computed):
     layer, params, x, _ = setting("causal")
     close(layer.apply(params, x), computed["causal"][0])

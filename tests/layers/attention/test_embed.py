@@ -10,7 +10,7 @@ from tests.support.layer_samples import IDS, sinusoids
 from tests.support.layers import KEY, abstract, assert_equal, fails, filled, normal, shapes
 
 
-@pytest.mark.parametrize("features", [16, 400])
+@pytest.mark.parametrize("features", [pytest.param(16, marks=pytest.mark.exhaustive), 400])
 def test_embeddings_start_with_rows_of_length_one(features):
     for layer, x in (
         (Embed(1000, features), IDS),
@@ -55,7 +55,8 @@ def test_wrong_embeddings():
     fails(TypeError, message, Embed(7, 4).init, KEY, normal((2, 3), jnp.float32))
     fails(TypeError, message, Serial(Embed(7, 4)).init, KEY, (2, 3))
     fails(TypeError, "Embed needs the shape of one array", Embed(7, 4).init, KEY, [(2,)])
-    assert shapes(Embed(7, 4).init(KEY, (2, 3))) == {"table": (7, 4)}
+    params = jax.eval_shape(lambda key: Embed(7, 4).init(key, (2, 3)), KEY)
+    assert shapes(params) == {"table": (7, 4)}
     message = "embed needs ids of an integer dtype; got float64"
     fails(TypeError, message, Embed(7, 4).apply, {"table": np.ones((7, 4))}, normal((2,)))
 

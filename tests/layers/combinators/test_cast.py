@@ -25,6 +25,7 @@ def test_cast_computes_in_its_dtype(dtype):
     x = normal((2, 3), jnp.float32)
     assert dtypes(abstract(layer, (2, 3))[0]) == {jnp.dtype("float32")}
     params = drawn(layer, (2, 3), jnp.float32)
+    seen.clear()
 
     @jax.jit
     def compute(params, x):

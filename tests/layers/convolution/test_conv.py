@@ -11,7 +11,10 @@ from tests.support.layer_samples import IMAGE
 from tests.support.layers import KEY, assert_equal, fails
 
 
-@pytest.mark.parametrize("kernel_size, groups", [((3, 3), 1), ((1, 5), 1), ((3, 3), 4)])
+@pytest.mark.parametrize(
+    "kernel_size, groups",
+    [pytest.param((3, 3), 1, marks=pytest.mark.exhaustive), ((1, 5), 1), ((3, 3), 4)],
+)
 def test_conv_starts_he_normal(kernel_size, groups):
     params = Conv(256, kernel_size, groups=groups).init(KEY, (1, 8, 8, 64))
     params = jax.tree.map(np.asarray, params)
