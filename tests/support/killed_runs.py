@@ -99,9 +99,11 @@ def kill_once(directory, steps, moments, inside):
     """Start a process, kill it, and return whether that was inside a save of its own."""
     before = unfinished(directory)
     program = [sys.executable, __file__, "--run", directory, "--steps", steps]
-    # a cache of programs could be left with half a one
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("JAX_")}
+    cache = "JAX_COMPILATION_CACHE_DIR"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("JAX_") or k == cache}
     clean |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    # read, but not written, as half a program could be left there
+    clean |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
     with subprocess.Popen(
         [*map(str, program)], stdout=subprocess.PIPE, text=True, env=clean
     ) as child:

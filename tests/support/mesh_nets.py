@@ -4,6 +4,7 @@ import jax
 from jax.sharding import PartitionSpec as P
 
 from funcnn import layers, optim, train
+from tests.support.drawn_params import drawn_state
 
 KEY = jax.random.key(0)
 OPTIMIZER = optim.adam(1e-3)
@@ -19,6 +20,11 @@ def net():
 
 def state(optimizer=OPTIMIZER):
     return train.init(KEY, net(), optimizer, (8, 16))
+
+
+def filled():
+    """A state of the net with numbers that take no compiling."""
+    return drawn_state(net(), OPTIMIZER, (8, 16))
 
 
 TENSOR = [

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from funcnn import layers, losses, optim, train
+from tests.support.drawn_params import drawn_state
 from tests.support.on_devices.collectives import collectives, gathered
 
 STEPS = 100
@@ -35,7 +36,7 @@ def images(rng):
     """Images, and which of eight places is bright."""
     labels = rng.integers(0, 8, BATCH)
     x = rng.standard_normal((BATCH, 8, 8, 3))
-    x[np.arange(BATCH), labels] += 1
+    x[np.arange(BATCH), labels] += 2
     return x.astype(np.float32), labels.astype(np.int32)
 
 
@@ -46,7 +47,22 @@ def texts(rng):
     return words[:, :-1], words[:, 1:]
 
 
+def vectors(rng):
+    """Vectors, and which of eight places is greatest."""
+    x = rng.standard_normal((BATCH, 16)).astype(np.float32)
+    return x, x[:, :8].argmax(-1).astype(np.int32)
+
+
 MODELS = {
+    "mlp": (
+        layers.Serial(up=layers.Dense(64), relu=layers.Relu(), down=layers.Dense(8)),
+        vectors,
+        [
+            ("up/weight", P(None, "model")),
+            ("up/bias", P("model")),
+            ("down/weight", P("model")),
+        ],
+    ),
     "cnn": (
         cnn(),
         images,
@@ -114,11 +130,11 @@ def check(name, model, examples, rules, kinds, count):
 
     rng = np.random.default_rng(0)
     batches = [examples(rng) for _ in range(STEPS)]
-    state = train.init(jax.random.key(0), model, OPTIMIZER, batches[0][0])
+    state = drawn_state(model, OPTIMIZER, batches[0][0])
     step = train.make_step(loss, OPTIMIZER)
     want, _ = run(jax.jit(step), state, batches)
     assert want[-1] < 0.8 * want[0]
-    if name == "cnn" or count == STEPS:
+    if name == "mlp" or count == STEPS:
         few = min(count, 10)
         check_explicit(step, state, batches[:few], want[:few])
     eight = jax.make_mesh((8,), ("data",))
@@ -185,13 +201,13 @@ def check_memory(depth=16, width=64):
     assert 8 * most_held(after.params) <= params
 
 
-QUICKLY = {"cnn": ("data", "both"), "transformer": ("fully", "tensor")}
+ALL = ("data", "fully", "tensor", "both")
+QUICKLY = {"mlp": ALL, "cnn": ("both",), "transformer": ("tensor",)}
 
 
 def main(folder, thorough):
-    """In all layouts and for many steps, or each layout once and for a few."""
+    """In all layouts and for many steps, or larger models in one layout and for a few."""
     del folder
     for name, made in MODELS.items():
-        kinds = ("data", "fully", "tensor", "both") if thorough else QUICKLY[name]
-        check(name, *made, kinds, STEPS if thorough else 10)
+        check(name, *made, ALL if thorough else QUICKLY[name], STEPS if thorough else 10)
     check_memory()

@@ -5,6 +5,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from funcnn import layers, losses, optim, train
+from tests.support.drawn_params import drawn_state
 
 KEY = jax.random.key(0)
 MODEL = layers.Serial(
@@ -25,7 +26,7 @@ def run(directory, steps, layout, per_call=1):
     with train.Checkpoints(directory) as checkpoints:
         state, history = train.fit(
             train.make_step(loss, OPTIMIZER),
-            train.init(KEY, MODEL, OPTIMIZER, (1, 16)),
+            drawn_state(MODEL, OPTIMIZER, (1, 16)),
             train.prefetch(train.batches(DATA, 16, key=KEY)),
             steps=steps,
             checkpoints=checkpoints,
@@ -37,7 +38,7 @@ def run(directory, steps, layout, per_call=1):
 
 def main(folder, thorough):
     """Through all layouts, or all but one; in one of them three steps are a call."""
-    state = train.init(KEY, MODEL, OPTIMIZER, (1, 16))
+    state = drawn_state(MODEL, OPTIMIZER, (1, 16))
     mesh = jax.make_mesh((4, 2), ("data", "model"))
     eight = jax.make_mesh((8,), ("data",))
     rules = [("up/weight", P(None, "model"))]

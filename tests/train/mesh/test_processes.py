@@ -16,7 +16,7 @@ from tests.support.train_runs import as_a_user_has_it
 ROOT = Path(__file__).parents[3]
 
 
-def two_processes(steps, folder):
+def two_processes(steps, folder, layouts):
     """Return the losses that the first process prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -24,7 +24,7 @@ def two_processes(steps, folder):
     command = [sys.executable, "-W", "error", "-m", "tests.support.process_run"]
     started = [
         subprocess.Popen(
-            [*command, *map(str, (i, port, steps, folder))],
+            [*command, *map(str, (i, port, steps, folder, layouts))],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
             env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
@@ -40,9 +40,12 @@ def two_processes(steps, folder):
     return json.loads(said[0][0].splitlines()[-1])
 
 
-def test_two_processes_are_as_one_which_goes_on_from_what_they_saved(tmp_path):
+@pytest.mark.parametrize(
+    "layouts", [1, pytest.param(len(process_run.LAYOUTS), marks=pytest.mark.exhaustive)]
+)
+def test_two_processes_are_as_one_which_goes_on_from_what_they_saved(tmp_path, layouts):
     pytest.importorskip("orbax.checkpoint")
-    got = two_processes(3, tmp_path / "parts")
+    got = two_processes(3, tmp_path / "parts", layouts)
     with as_a_user_has_it():
         want = process_run.losses(6, tmp_path / "whole")
         got += process_run.losses(6, tmp_path / "parts")

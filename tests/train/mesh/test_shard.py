@@ -8,7 +8,7 @@ from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
 from funcnn import train
-from tests.support.mesh_nets import OPTIMIZER, TENSOR, net, state
+from tests.support.mesh_nets import KEY, OPTIMIZER, TENSOR, filled, net, state
 
 
 def one_device(**axes):
@@ -17,13 +17,19 @@ def one_device(**axes):
 
 
 def test_a_layout_of_abstract_states_and_of_states_is_the_same():
-    whole = jax.jit(state)()
+    def make(first):
+        numbers = jax.tree.map(lambda a: jnp.full(a.shape, 2, a.dtype), abstract.params)
+        return abstract._replace(
+            step=first, params=numbers, opt_state=OPTIMIZER.init(numbers), key=KEY
+        )
+
     abstract = jax.eval_shape(state)
+    whole = make(jnp.int32(0))
     mesh = one_device(data=1, model=1)
     layout = train.shard(abstract, mesh, rules=TENSOR, fully="data")
     assert layout == train.shard(whole, mesh, rules=TENSOR, fully="data")
     assert layout.batch.spec == P(("data",))
-    made = layout.init(state)
+    made = layout.init(make, jnp.int32(0))
     jax.tree.map(np.testing.assert_array_equal, made.params, whole.params)
     assert (
         made.params["blocks"]["up"]["weight"].sharding
@@ -34,7 +40,7 @@ def test_a_layout_of_abstract_states_and_of_states_is_the_same():
 @pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
 def test_a_step_trains_in_place_and_leaves_what_was_placed(kind):
     mesh = jax.make_mesh((1,), ("data",), axis_types=(kind,))
-    before = jax.jit(state)()
+    before = filled()
     layout = train.shard(before, mesh)
 
     def loss(params, batch, key):
@@ -63,7 +69,7 @@ def test_batches_go_along_the_axis_of_examples():
 
 
 def test_several_steps_in_one_call():
-    begun = jax.jit(state)()
+    begun = filled()
     layout = train.shard(begun, one_device())
 
     def loss(params, batch, key):

@@ -106,7 +106,10 @@ def test_a_batch_of_calls_is_seen_too():
     assert found == GAVE.format("b", 4, 4)
 
 
-@pytest.mark.parametrize("options", [{}, {"remat": True}, {"scan": False}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"remat": True}, pytest.param({"scan": False}, marks=pytest.mark.exhaustive)],
+)
 def test_the_layer_of_a_stack_is_numbered(options):
     layer = Serial(Dense(4), Lambda(lambda x: jnp.where(x > 1e30, jnp.inf, x)))
     model = Serial(first=Relu(), blocks=Stack(layer, 3, **options))
