@@ -12,7 +12,7 @@ def main(argv=None) -> int:
     """Run the command that is named first, or `ops`; return the exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     name = argv.pop(0) if argv and argv[0] in COMMANDS else "ops"
-    command = import_module(f"benchmarks.{name}_command")  # page alone needs matplotlib
+    command = import_module(f"benchmarks.commands.{name}")  # page alone needs matplotlib
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks {name}", description=command.__doc__
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 from matplotlib import rc_context, ticker
 from matplotlib.figure import Figure
 
-from benchmarks.cases import KINDS
+from benchmarks.ops.cases import KINDS
+from benchmarks.ops.summary import GOALS, summarise
 from benchmarks.results import Row
 from benchmarks.steps.race import PEERS
-from benchmarks.summary import GOALS, summarise
 
 INK, FAINT = "#22223b", "#8d8da3"
 # Told apart by most eyes (Okabe & Ito, 2008), and in grey by their lightness.

@@ -60,12 +60,19 @@ def profile(library: str, model: Model, params: list[dict]) -> dict[str, float]:
 
 def told_in_full(made: Trainer) -> Callable:
     """The compiled step, which tells each kernel's source however deep it lies."""
-    before = jax.config.jax_traceback_in_locations_limit
-    jax.config.update("jax_traceback_in_locations_limit", DEPTH)
+    wanted = {
+        "jax_traceback_in_locations_limit": DEPTH,
+        # else a program that was compiled before, elsewhere, may stand in for it
+        "jax_compilation_cache_include_metadata_in_key": True,
+    }
+    before = {name: getattr(jax.config, name) for name in wanted}
+    for name, value in wanted.items():
+        jax.config.update(name, value)
     try:
         return compiled(made)[0]
     finally:
-        jax.config.update("jax_traceback_in_locations_limit", before)
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 def kind_of(name: str) -> str:

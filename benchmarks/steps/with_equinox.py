@@ -1,7 +1,6 @@
 """A training step in Equinox: modules of one example, under vmap; channels first."""
 
 from collections.abc import Callable
-from operator import itemgetter
 
 import equinox as eqx
 import jax
@@ -9,25 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from equinox import nn
 
-from benchmarks.steps.models import (
-    EPS,
-    Act,
-    Attention,
-    Conv,
-    Dense,
-    Embed,
-    Flatten,
-    GlobalPool,
-    GroupNorm,
-    LayerNorm,
-    MaxPool,
-    Model,
-    Positions,
-    Residual,
-)
+from benchmarks.steps import parts
+from benchmarks.steps.models import Model
+from benchmarks.steps.sequence import ACTIVATIONS
 from benchmarks.steps.trainer import Trainer, with_optax
 
-AFFINE, NORM = itemgetter("weight", "bias"), itemgetter("scale", "offset")
 KEY = jax.random.key(0)  # for numbers that are replaced
 
 
@@ -111,16 +96,16 @@ def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
     return with_optax(logits, arrays, (inputs, labels))
 
 
-def sequential(parts, params) -> nn.Sequential:
+def sequential(sequence, params) -> nn.Sequential:
     """Layers one after the other, which take their parameters off an iterator."""
-    return nn.Sequential([make(part, params) for part in parts])
+    return nn.Sequential([make(part, params) for part in sequence])
 
 
 def make(part, params):
     """The layer that is told."""
     match part:
-        case Conv(features, kernel, stride, groups):
-            weight, bias = AFFINE(next(params))
+        case parts.Conv(features, kernel, stride, groups):
+            weight, bias = parts.AFFINE(next(params))
             layer = nn.Conv2d(
                 weight.shape[-2] * groups,
                 features,
@@ -131,36 +116,36 @@ def make(part, params):
                 key=KEY,
             )
             return filled(layer, weight.transpose(3, 2, 0, 1), bias[:, None, None])
-        case Dense():
+        case parts.Dense():
             return Each(linear(next(params)))
-        case GroupNorm(groups):
-            scale, offset = NORM(next(params))
-            return filled(nn.GroupNorm(groups, len(scale), EPS), scale, offset)
-        case LayerNorm():
-            scale, offset = NORM(next(params))
-            return ChannelNorm(filled(nn.LayerNorm(len(scale), EPS), scale, offset))
-        case Embed():
+        case parts.GroupNorm(groups):
+            scale, offset = parts.NORM(next(params))
+            return filled(nn.GroupNorm(groups, len(scale), parts.EPS), scale, offset)
+        case parts.LayerNorm():
+            scale, offset = parts.NORM(next(params))
+            return ChannelNorm(filled(nn.LayerNorm(len(scale), parts.EPS), scale, offset))
+        case parts.Embed():
             return Each(nn.Embedding(weight=jnp.asarray(next(params)["table"])))
-        case Positions():
+        case parts.Positions():
             return AddPositions(jnp.asarray(next(params)["table"]))
-        case Attention(heads):
+        case parts.Attention(heads):
             return SelfAttention(heads, next(params))
-        case Act(name):
-            return nn.Lambda({"relu": jax.nn.relu, "gelu": jax.nn.gelu}[name])
-        case MaxPool(window):
+        case parts.Act(name):
+            return nn.Lambda(ACTIVATIONS[name])
+        case parts.MaxPool(window):
             return nn.MaxPool2d(window, window)
-        case GlobalPool():
+        case parts.GlobalPool():
             return nn.Lambda(lambda x: x.mean((1, 2)))
-        case Flatten():
+        case parts.Flatten():
             return nn.Lambda(lambda x: jnp.moveaxis(x, 0, -1).ravel())
-        case Residual(body, shortcut):
+        case parts.Residual(body, shortcut):
             return Sum(sequential(body, params), sequential(shortcut, params))
     raise TypeError(f"there is no layer {part!r}")
 
 
 def linear(params):
     """An affine map with such parameters."""
-    weight, bias = AFFINE(params)
+    weight, bias = parts.AFFINE(params)
     return filled(nn.Linear(*weight.shape, key=KEY), weight.T, bias)
 
 

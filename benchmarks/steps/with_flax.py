@@ -4,22 +4,9 @@ import itertools
 
 from flax import linen as nn
 
-from benchmarks.steps.models import (
-    EPS,
-    Act,
-    Attention,
-    Conv,
-    Dense,
-    Embed,
-    Flatten,
-    GlobalPool,
-    GroupNorm,
-    LayerNorm,
-    MaxPool,
-    Model,
-    Positions,
-    Residual,
-)
+from benchmarks.steps import parts
+from benchmarks.steps.models import Model
+from benchmarks.steps.sequence import run
 from benchmarks.steps.trainer import Trainer, with_optax
 
 NAMES = {"weight": "kernel", "offset": "bias", "table": "embedding"}
@@ -33,7 +20,7 @@ class Network(nn.Module):
     @nn.compact
     def __call__(self, x):
         """A batch to its logits."""
-        return run(self.parts, x, map(str, itertools.count()))
+        return run(self.parts, x, map(str, itertools.count()), call)
 
 
 class SelfAttention(nn.Module):
@@ -55,17 +42,13 @@ class SelfAttention(nn.Module):
 class AddPositions(nn.Module):
     """Learned positions."""
 
-    parts: Positions
+    table: tuple[int, int]
 
     @nn.compact
     def __call__(self, x):
         """`(N, T, d)` to the same."""
-        return (
-            x
-            + self.param("embedding", nn.initializers.zeros, tuple(self.parts))[
-                : x.shape[-2]
-            ]
-        )
+        table = self.param("embedding", nn.initializers.zeros, self.table)
+        return x + table[: x.shape[-2]]
 
 
 def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
@@ -87,40 +70,32 @@ def renamed(params: dict) -> dict:
     }
 
 
-def run(parts, x, names):
-    """Layers one after the other."""
-    for part in parts:
-        match part:
-            case Conv(features, kernel, stride, groups):
-                x = nn.Conv(
-                    features,
-                    (kernel, kernel),
-                    stride,
-                    part.padding,
-                    feature_group_count=groups,
-                    name=next(names),
-                )(x)
-            case Dense(features):
-                x = nn.Dense(features, name=next(names))(x)
-            case GroupNorm(groups):
-                x = nn.GroupNorm(groups, epsilon=EPS, name=next(names))(x)
-            case LayerNorm():
-                x = nn.LayerNorm(epsilon=EPS, name=next(names))(x)
-            case Embed(vocabulary, features):
-                x = nn.Embed(vocabulary, features, name=next(names))(x)
-            case Positions():
-                x = AddPositions(part, name=next(names))(x)
-            case Attention(heads):
-                x = SelfAttention(heads, name=next(names))(x)
-            case Act(name):
-                x = {"relu": nn.relu, "gelu": nn.gelu}[name](x)
-            case MaxPool(window):
-                x = nn.max_pool(x, (window, window), (window, window))
-            case GlobalPool():
-                x = x.mean((1, 2))
-            case Flatten():
-                x = x.reshape(x.shape[0], -1)
-            case Residual(body, shortcut):
-                y = run(body, x, names)
-                x = y + run(shortcut, x, names)
-    return x
+def call(part, x, names):
+    """The layer that is told, made and called."""
+    match part:
+        case parts.Conv(features, kernel, stride, groups):
+            layer = nn.Conv(
+                features,
+                (kernel, kernel),
+                stride,
+                part.padding,
+                feature_group_count=groups,
+                name=next(names),
+            )
+        case parts.Dense(features):
+            layer = nn.Dense(features, name=next(names))
+        case parts.GroupNorm(groups):
+            layer = nn.GroupNorm(groups, epsilon=parts.EPS, name=next(names))
+        case parts.LayerNorm():
+            layer = nn.LayerNorm(epsilon=parts.EPS, name=next(names))
+        case parts.Embed(vocabulary, features):
+            layer = nn.Embed(vocabulary, features, name=next(names))
+        case parts.Positions():
+            layer = AddPositions(tuple(part), name=next(names))
+        case parts.Attention(heads):
+            layer = SelfAttention(heads, name=next(names))
+        case parts.MaxPool(window):
+            return nn.max_pool(x, (window, window), (window, window))
+        case _:
+            raise TypeError(f"there is no layer {part!r}")
+    return layer(x)

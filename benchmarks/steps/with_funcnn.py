@@ -3,25 +3,9 @@
 import jax
 import numpy as np
 
-from benchmarks.steps.models import (
-    EPS,
-    MOMENTUM,
-    RATE,
-    Act,
-    Attention,
-    Conv,
-    Dense,
-    Embed,
-    Flatten,
-    GlobalPool,
-    GroupNorm,
-    LayerNorm,
-    MaxPool,
-    Model,
-    Positions,
-    Residual,
-)
-from benchmarks.steps.trainer import Trainer
+from benchmarks.steps import parts
+from benchmarks.steps.models import Model
+from benchmarks.steps.trainer import Trainer, with_sgd
 from funcnn import layers, losses, optim
 
 
@@ -31,7 +15,6 @@ def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
     hidden = layers.Serial(*body)
     tree = jax.tree.structure(shapes(model), is_leaf=has_arrays)
     params = jax.tree.unflatten(tree, params)
-    optimizer = optim.sgd(RATE, MOMENTUM)
 
     def loss(params, inputs, labels):
         x = hidden.apply(params[:-1], inputs)
@@ -40,13 +23,7 @@ def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
             return losses.linear_softmax_cross_entropy(x, weight, labels, bias)
         return losses.softmax_cross_entropy(head.apply(params[-1], x), labels)
 
-    def step(state, batch):
-        params, opt_state = state
-        value, grads = jax.value_and_grad(loss)(params, *batch)
-        updates, opt_state = optimizer.update(grads, opt_state, params)
-        return (optim.apply_updates(params, updates), opt_state), value
-
-    return Trainer(step, (params, optimizer.init(params)), (inputs, labels))
+    return with_sgd(optim, loss, params, (inputs, labels))
 
 
 def initial(model: Model, seed: int = 0) -> list[dict]:
@@ -83,39 +60,39 @@ def has_arrays(node) -> bool:
     return isinstance(node, dict) and bool(node)
 
 
-def serial(parts) -> layers.Layer:
+def serial(sequence) -> layers.Layer:
     """Layers one after the other."""
-    return layers.Serial(*map(make, parts))
+    return layers.Serial(*map(make, sequence))
 
 
 def make(part) -> layers.Layer:
     """The layer that is told."""
     match part:
-        case Conv(features, kernel, stride, groups):
+        case parts.Conv(features, kernel, stride, groups):
             return layers.Conv(features, kernel, stride, part.padding, groups=groups)
-        case Dense(features):
+        case parts.Dense(features):
             return layers.Dense(features)
-        case GroupNorm(groups):
-            return layers.GroupNorm(groups, EPS)
-        case LayerNorm():
-            return layers.LayerNorm(EPS)
-        case Embed(vocabulary, features):
+        case parts.GroupNorm(groups):
+            return layers.GroupNorm(groups, parts.EPS)
+        case parts.LayerNorm():
+            return layers.LayerNorm(parts.EPS)
+        case parts.Embed(vocabulary, features):
             return layers.Embed(vocabulary, features)
-        case Positions(length, features):
+        case parts.Positions(length, features):
             return layers.PositionalEmbedding(length, features)
-        case Attention(heads):
+        case parts.Attention(heads):
             return layers.MultiHeadAttention(heads, causal=True)
-        case Act(name):
+        case parts.Act(name):
             return {"relu": layers.Relu, "gelu": layers.Gelu}[name]()
-        case MaxPool(window):
+        case parts.MaxPool(window):
             return layers.MaxPool(window)
-        case GlobalPool():
+        case parts.GlobalPool():
             return layers.GlobalAvgPool()
-        case Flatten():
+        case parts.Flatten():
             return layers.Flatten()
-        case Residual(body, ()):
+        case parts.Residual(body, ()):
             return layers.Residual(*map(make, body))
-        case Residual(body, shortcut):
+        case parts.Residual(body, shortcut):
             return sum_of(serial(body), serial(shortcut))
     raise TypeError(f"there is no layer {part!r}")
 

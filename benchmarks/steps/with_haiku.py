@@ -3,25 +3,11 @@
 import itertools
 
 import haiku as hk
-import jax
 import jax.numpy as jnp
 
-from benchmarks.steps.models import (
-    EPS,
-    Act,
-    Attention,
-    Conv,
-    Dense,
-    Embed,
-    Flatten,
-    GlobalPool,
-    GroupNorm,
-    LayerNorm,
-    MaxPool,
-    Model,
-    Positions,
-    Residual,
-)
+from benchmarks.steps import parts
+from benchmarks.steps.models import Model
+from benchmarks.steps.sequence import run
 from benchmarks.steps.trainer import Trainer, with_optax
 
 NAMES = {"weight": "w", "bias": "b", "table": "embeddings", "output": "linear"}
@@ -31,7 +17,8 @@ def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
     """The model with `params`, one dict for each layer that has any, in order."""
 
     def forward(x):
-        return run(model.layers, x, (f"layer{i}" for i in itertools.count()))
+        names = (f"layer{i}" for i in itertools.count())
+        return run(model.layers, x, names, call)
 
     network = hk.without_apply_rng(hk.transform(forward))
     theirs: dict = {}
@@ -55,9 +42,13 @@ def by_module(module: str, params: dict) -> dict[str, dict]:
 class AddPositions(hk.Module):
     """Learned positions."""
 
-    def __call__(self, x, parts):
+    def __init__(self, table, name):
+        super().__init__(name)
+        self.table = table
+
+    def __call__(self, x):
         """`(N, T, d)` to the same."""
-        table = hk.get_parameter("embeddings", tuple(parts), init=jnp.zeros)
+        table = hk.get_parameter("embeddings", self.table, init=jnp.zeros)
         return x + table[: x.shape[-2]]
 
 
@@ -71,41 +62,33 @@ def attention(heads, x, name):
     return layer(x, x, x, jnp.tri(x.shape[-2], dtype=bool)[None, None])
 
 
-def run(parts, x, names):
-    """Layers one after the other."""
-    for part in parts:
-        match part:
-            case Conv(features, kernel, stride, groups):
-                x = hk.Conv2D(
-                    features,
-                    kernel,
-                    stride,
-                    padding=((part.padding, part.padding),) * 2,
-                    feature_group_count=groups,
-                    name=next(names),
-                )(x)
-            case Dense(features):
-                x = hk.Linear(features, name=next(names))(x)
-            case GroupNorm(groups):
-                x = hk.GroupNorm(groups, eps=EPS, name=next(names))(x)
-            case LayerNorm():
-                x = hk.LayerNorm(-1, True, True, eps=EPS, name=next(names))(x)
-            case Embed(vocabulary, features):
-                x = hk.Embed(vocabulary, features, name=next(names))(x)
-            case Positions():
-                x = AddPositions(next(names))(x, part)
-            case Attention(heads):
-                x = attention(heads, x, next(names))
-            case Act(name):
-                x = {"relu": jax.nn.relu, "gelu": jax.nn.gelu}[name](x)
-            case MaxPool(window):
-                sizes = (1, window, window, 1)
-                x = hk.max_pool(x, sizes, sizes, "VALID")
-            case GlobalPool():
-                x = x.mean((1, 2))
-            case Flatten():
-                x = hk.Flatten()(x)
-            case Residual(body, shortcut):
-                y = run(body, x, names)
-                x = y + run(shortcut, x, names)
-    return x
+def call(part, x, names):
+    """The layer that is told, made and called."""
+    match part:
+        case parts.Conv(features, kernel, stride, groups):
+            layer = hk.Conv2D(
+                features,
+                kernel,
+                stride,
+                padding=((part.padding, part.padding),) * 2,
+                feature_group_count=groups,
+                name=next(names),
+            )
+        case parts.Dense(features):
+            layer = hk.Linear(features, name=next(names))
+        case parts.GroupNorm(groups):
+            layer = hk.GroupNorm(groups, eps=parts.EPS, name=next(names))
+        case parts.LayerNorm():
+            layer = hk.LayerNorm(-1, True, True, eps=parts.EPS, name=next(names))
+        case parts.Embed(vocabulary, features):
+            layer = hk.Embed(vocabulary, features, name=next(names))
+        case parts.Positions():
+            layer = AddPositions(tuple(part), next(names))
+        case parts.Attention(heads):
+            return attention(heads, x, next(names))
+        case parts.MaxPool(window):
+            sizes = (1, window, window, 1)
+            return hk.max_pool(x, sizes, sizes, "VALID")
+        case _:
+            raise TypeError(f"there is no layer {part!r}")
+    return layer(x)

@@ -1,33 +1,14 @@
 """A training step in PyTorch: eager, its tensors in memory with channels last."""
 
 import os
-from operator import itemgetter
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.steps.models import (
-    EPS,
-    MOMENTUM,
-    RATE,
-    Act,
-    Attention,
-    Conv,
-    Dense,
-    Embed,
-    Flatten,
-    GlobalPool,
-    GroupNorm,
-    LayerNorm,
-    MaxPool,
-    Model,
-    Positions,
-    Residual,
-)
-from benchmarks.steps.trainer import Trainer
-
-AFFINE, NORM = itemgetter("weight", "bias"), itemgetter("scale", "offset")
+from benchmarks.steps import parts
+from benchmarks.steps.models import Model
+from benchmarks.steps.trainer import MOMENTUM, RATE, Trainer
 
 
 class Sum(nn.Module):
@@ -112,52 +93,52 @@ def prepare(model: Model, params: list[dict], inputs, labels) -> Trainer:
     return Trainer(step, None, (x, torch.from_numpy(np.array(labels, np.int64).ravel())))
 
 
-def sequential(parts, params) -> nn.Sequential:
+def sequential(sequence, params) -> nn.Sequential:
     """Layers one after the other, which take their parameters off an iterator."""
-    return nn.Sequential(*(make(part, params) for part in parts))
+    return nn.Sequential(*(make(part, params) for part in sequence))
 
 
 def make(part, params):
     """The layer that is told."""
     match part:
-        case Conv(features, kernel, stride, groups):
-            weight, bias = AFFINE(next(params))
+        case parts.Conv(features, kernel, stride, groups):
+            weight, bias = parts.AFFINE(next(params))
             inputs = weight.shape[-2] * groups
             layer = nn.Conv2d(inputs, features, kernel, stride, part.padding, groups=groups)
             return filled(layer, weight.transpose(3, 2, 0, 1), bias)
-        case Dense():
+        case parts.Dense():
             return linear(next(params))
-        case GroupNorm(groups):
-            scale, offset = NORM(next(params))
-            return filled(nn.GroupNorm(groups, len(scale), EPS), scale, offset)
-        case LayerNorm():
-            scale, offset = NORM(next(params))
-            return filled(ChannelNorm(len(scale), EPS), scale, offset)
-        case Embed():
+        case parts.GroupNorm(groups):
+            scale, offset = parts.NORM(next(params))
+            return filled(nn.GroupNorm(groups, len(scale), parts.EPS), scale, offset)
+        case parts.LayerNorm():
+            scale, offset = parts.NORM(next(params))
+            return filled(ChannelNorm(len(scale), parts.EPS), scale, offset)
+        case parts.Embed():
             table = torch.from_numpy(next(params)["table"].copy())
             return nn.Embedding.from_pretrained(table, freeze=False)
-        case Positions():
+        case parts.Positions():
             return AddPositions(next(params)["table"])
-        case Attention(heads):
+        case parts.Attention(heads):
             own = next(params)
             products = (linear(own[n]) for n in ("query", "key", "value", "output"))
             return SelfAttention(heads, products)
-        case Act(name):
+        case parts.Act(name):
             return nn.GELU("tanh") if name == "gelu" else nn.ReLU()
-        case MaxPool(window):
+        case parts.MaxPool(window):
             return nn.MaxPool2d(window)
-        case GlobalPool():
+        case parts.GlobalPool():
             return Apply(lambda x: x.mean((2, 3)))
-        case Flatten():
+        case parts.Flatten():
             return Apply(lambda x: x.movedim(1, -1).flatten(1))
-        case Residual(body, shortcut):
+        case parts.Residual(body, shortcut):
             return Sum(sequential(body, params), sequential(shortcut, params))
     raise TypeError(f"there is no layer {part!r}")
 
 
 def linear(params):
     """An affine map with such parameters."""
-    weight, bias = AFFINE(params)
+    weight, bias = parts.AFFINE(params)
     return filled(nn.Linear(*weight.shape), weight.T, bias)
 
 

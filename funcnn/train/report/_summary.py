@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 import jax
 
 from funcnn.foundation._checks import integer
-from funcnn.layers.protocol._calls import kind
-from funcnn.layers.protocol._common import describe
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, kind
+from funcnn.layers.protocol._shapes import describe
 from funcnn.train.report._layer_costs import nbytes, traced
 from funcnn.train.report._summary_table import table
 

@@ -1,0 +1,1 @@
+"""What `python -m benchmarks NAME` does: a file for each name."""

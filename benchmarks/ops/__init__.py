@@ -1,0 +1,1 @@
+"""Ops against autodiff of what a JAX user would write."""
