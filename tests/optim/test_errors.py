@@ -41,10 +41,8 @@ GIVEN = {
 
 
 def update(name, grads, params=PARAMS, state_of=PARAMS):
-    """Nothing is computed, as errors come before."""
     optimizer = ALL[name](0.1)
-    state = jax.eval_shape(optimizer.init, state_of)
-    return jax.eval_shape(optimizer.update, grads, state, params)
+    return optimizer.update(grads, optimizer.init(state_of), params)
 
 
 @each
@@ -119,7 +117,7 @@ def test_params_are_asked_for_where_the_docs_say_so(name):
         if name not in TOLD_BY:
             assert str(caught.value).startswith(f"{name} needs")
     else:
-        update(name, grads, None, grads)
+        jax.eval_shape(lambda: update(name, grads, None, grads))
 
 
 @pytest.mark.parametrize("name", ["nadam", "amsgrad", "adamax", "radam"])
