@@ -18,6 +18,7 @@ from tests.support.optim_runs import (
     cast,
     fewer_shapes,
     grads_at,
+    pair,
 )
 
 ALL = MAKERS | PARTS
@@ -134,10 +135,7 @@ def test_vmap_over_rates_equals_separate_runs(name):
 def test_low_precision_in_and_out(name):
     """Updates have the gradients' dtype, arithmetic float32: all near float64."""
     optimizer = MAKERS[name](0.01)
-    params, grads = (
-        {"w": cast(a["stem"].weight, jnp.bfloat16), "b": a["body"][1].astype(jnp.bfloat16)}
-        for a in (PARAMS, GRAD)
-    )
+    params, grads = (cast(pair(a), jnp.bfloat16) for a in (PARAMS, GRAD))
     start = optimizer.init(params)
     got, state = optimizer.update(grads, start, params)
     wide = name in ("master_weights", "stochastic_rounding")  # as they say

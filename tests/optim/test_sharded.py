@@ -35,8 +35,8 @@ for name in names:
         np.testing.assert_allclose(g, w, rtol=1e-4, err_msg=name)
 print("equal")
 """
-# Elementwise, with norms, products and means, a branch, noise; rounding by chance.
-FEW = ["adamw", "lamb", "muon", "adafactor", "sophia", "chain", "bfloat16"]
+# Elementwise, with norms, with products, and rounded by chance.
+FEW = ["adamw", "lamb", "muon", "bfloat16"]
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def cast(tree, dtype):
     return jax.tree.map(lambda a: a.astype(dtype), tree)
 
 
-def trajectory(optimizer, promotion="strict", steps=STEPS):
+def trajectory(optimizer, promotion="strict", start=PARAMS, all_grads=GRADS):
     """Params after each step on the same gradients, in one compiled scan."""
 
     def body(carry, grads):
@@ -51,13 +51,18 @@ def trajectory(optimizer, promotion="strict", steps=STEPS):
         params = jax.tree.map(jnp.add, params, updates)
         return (params, state), params
 
-    grads = jax.tree.map(lambda a: a[:steps], GRADS)
     with jax.numpy_dtype_promotion(promotion):
-        start = PARAMS, optimizer.init(PARAMS)
-        return jax.jit(lambda: jax.lax.scan(body, start, grads))()[1]
+        carry = start, optimizer.init(start)
+        return jax.jit(lambda: jax.lax.scan(body, carry, all_grads))()[1]
 
 
-def first_steps(optimizer, promotion="strict", steps=10, dtype=jnp.float64):
+def short_trajectory(optimizer, promotion="strict"):
+    """Of a matrix and a scalar, in few steps: less to compile."""
+    few = jax.tree.map(lambda a: a[:12], pair(GRADS))
+    return trajectory(optimizer, promotion, pair(PARAMS), few)
+
+
+def first_steps(optimizer, promotion="strict", steps=8, dtype=jnp.float64):
     """Params after each of the first steps, operation by operation.
 
     An operation is compiled once for all optimizers, which costs a tenth of what a
@@ -72,6 +77,11 @@ def first_steps(optimizer, promotion="strict", steps=10, dtype=jnp.float64):
             params = jax.tree.map(lambda w, u: w + u.astype(w.dtype), params, updates)
             found.append(params)
     return stacked(found)
+
+
+def pair(tree):
+    """The first matrix and the scalar."""
+    return {"w": tree["stem"].weight, "b": tree["body"][1]}
 
 
 def fewer_shapes(tree):

@@ -14,12 +14,12 @@ from tests.support.optim_runs import (
     PARAMS,
     assert_trees_close,
     cast,
-    fewer_shapes,
     first_steps,
     grads_at,
+    pair,
 )
 
-FEW = fewer_shapes(PARAMS)
+PAIR = pair(PARAMS)
 SOME = {
     "sgd": optim.sgd(0.1),
     "nesterov": optim.sgd(0.1, 0.9, True),
@@ -37,7 +37,7 @@ each_optimizer = pytest.mark.parametrize("optimizer", SOME.values(), ids=SOME)
 @each_optimizer
 def test_bfloat16_follows_float64(optimizer):
     """All that low precision costs is the rounding of state, params and updates."""
-    low, grads = (cast(a, jnp.bfloat16) for a in (FEW, fewer_shapes(grads_at(0))))
+    low, grads = (cast(a, jnp.bfloat16) for a in (PAIR, pair(grads_at(0))))
     low_updates, _ = optimizer.update(grads, optimizer.init(low), low)
     high, grads = (cast(a, jnp.float64) for a in (low, grads))
     high_updates, _ = optimizer.update(grads, optimizer.init(high), high)
@@ -131,11 +131,11 @@ def test_state_of_weakly_typed_params_compiles_once():
     ],
 )
 def test_vmap_over_hyperparameters_equals_separate_runs(make):
-    grads = [fewer_shapes(grads_at(step)) for step in range(3)]
+    grads = [pair(grads_at(step)) for step in range(3)]
 
     def final(rate):
         optimizer = make(rate)
-        params, state = FEW, optimizer.init(FEW)
+        params, state = PAIR, optimizer.init(PAIR)
         for g in grads:
             updates, state = optimizer.update(g, state, params)
             params = optim.apply_updates(params, updates)

@@ -1,6 +1,5 @@
 """Every method is the one it says: steps of it equal optax's."""
 
-import functools
 import inspect
 
 import jax
@@ -24,6 +23,7 @@ from tests.support.optim_runs import (
     assert_close,
     assert_trees_close,
     first_steps,
+    short_trajectory,
     trajectory,
 )
 
@@ -179,7 +179,7 @@ def test_every_method_is_compared():
 @each
 def test_equals_optax_in_the_first_steps(name):
     ours, theirs = PAIRS[name]
-    run = functools.partial(trajectory, steps=12) if name in BRANCH else first_steps
+    run = short_trajectory if name in BRANCH else first_steps
     assert_close(run(ours, strictness(name)), run(theirs, "standard"))
 
 

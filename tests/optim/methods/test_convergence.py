@@ -37,7 +37,7 @@ START = {
 # Of the loss at first, what is left after 200 steps at the best of the rates.
 BOUNDS = {"quadratic": 0.05, "logistic": 0.4}
 # The first steps of all are compared with optax's.
-QUICK = {"adam", "lookahead"}
+QUICK = {"adam"}
 
 
 def left(make):

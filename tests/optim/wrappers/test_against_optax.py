@@ -14,6 +14,7 @@ from tests.support.optim_runs import (
     assert_close,
     assert_trees_close,
     first_steps,
+    short_trajectory,
     trajectory,
 )
 
@@ -144,8 +145,7 @@ def test_every_wrapper_is_compared():
 
 @each
 def test_equals_optax_in_the_first_steps(name):
-    run = trajectory if name in BRANCH else first_steps
-    assert_close(*both(name, run, steps=10))
+    assert_close(*both(name, short_trajectory if name in BRANCH else first_steps))
 
 
 @pytest.mark.exhaustive
