@@ -63,7 +63,7 @@ def columns(m: Method, rows):
 class Keeper:
     """What a rule passes its new slots through, to have them as they are stored.
 
-    It stores them where rounding is by chance, and holds the row then. A step so reads
+    It stores them where rounding is by chance, and holds the row then: a step reads
     the new state alone, and XLA needs no copy of the old one; rounding is without bias,
     and later steps see it anyway.
     """

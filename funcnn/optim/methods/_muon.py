@@ -42,7 +42,7 @@ from funcnn.optim.protocol._rates import (
     hyperparameter,
     hyperparameters,
 )
-from funcnn.optim.protocol._trees import place
+from funcnn.optim.protocol._trees import flatten, place
 from funcnn.optim.wrappers._partition import parts
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
@@ -155,13 +155,14 @@ def labels_of(mask):
 
     def labels(tree):
         chosen = spread("muon", "a mask", mask, tree)
-        placed, treedef = tree_flatten_with_path(tree)
+        placed, _ = tree_flatten_with_path(tree)
         for (path, w), is_matrix in zip(placed, chosen, strict=True):
             if is_matrix and jnp.ndim(w) < 2:
                 raise ValueError(
                     "muon needs matrices of two axes or more; "
                     f"got shape {jnp.shape(w)} at {place(path)}."
                 )
+        _, treedef = flatten(tree)
         return treedef.unflatten(["matrices" if m else "others" for m in chosen])
 
     return labels
