@@ -48,7 +48,8 @@ def model() -> Layer:
     )
 
 
-loss = digits.shifted_loss(model())
+def loss(params, batch: digits.Split, key):
+    return digits.shifted_loss(model(), params, batch, key)
 
 
 def optimizer(steps: int) -> optim.Optimizer:

@@ -73,15 +73,11 @@ def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return losses.softmax_cross_entropy(logits, labels, label_smoothing=SMOOTHING)
 
 
-def shifted_loss(model: Layer) -> Callable:
-    """Return a loss of shifted images, with dropout: the step's key decides both."""
-
-    def loss(params, batch: Split, key):
-        shift_key, dropout_key = jax.random.split(key)
-        images = shift(shift_key, batch.images)
-        return cross_entropy(model.apply(params, images, key=dropout_key), batch.labels)
-
-    return loss
+def shifted_loss(model: Layer, params, batch: Split, key: jax.Array) -> jax.Array:
+    """The loss of shifted images, with dropout: the key decides both."""
+    shift_key, dropout_key = jax.random.split(key)
+    images = shift(shift_key, batch.images)
+    return cross_entropy(model.apply(params, images, key=dropout_key), batch.labels)
 
 
 def fit(

@@ -47,7 +47,8 @@ def model() -> layers.Layer:
     )
 
 
-loss = digits.shifted_loss(model())
+def loss(params, batch: digits.Split, key):
+    return digits.shifted_loss(model(), params, batch, key)
 
 
 def optimizer(steps: int) -> optim.Optimizer:

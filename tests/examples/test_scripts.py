@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from funcnn import train
+from funcnn import layers, train
 from tests.support import example_run
 from tests.support.train_runs import as_a_user_has_it
 
@@ -52,12 +52,13 @@ def module(monkeypatch):
         sys.modules.pop(path.stem, None)
 
 
-def run_here(module, monkeypatch, script, *arguments):
+def run_here(module, monkeypatch, example_file, *arguments, script=None):
     """Run the `main` of an example in this process, smaller where it can be.
 
-    Params are drawn by NumPy: to compile what draws them would take longest.
+    Params are drawn by NumPy: to compile what draws them would take longest. A `script` is
+    what the example takes itself for, should it start others.
     """
-    name = script.removesuffix(".py")
+    name = example_file.removesuffix(".py")
     example = module(name)
     for constant, value in SMALL.get(name, {}).items():
         monkeypatch.setattr(example, constant, value)
@@ -66,7 +67,7 @@ def run_here(module, monkeypatch, script, *arguments):
         little = {k: topics.topics[k] for k in sorted(topics.topics)[:6]}
         monkeypatch.setattr(topics, "topics", little)
     monkeypatch.setattr(train, "init", example_run.init)
-    monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+    monkeypatch.setattr(sys, "argv", [str(script or example_file), *map(str, arguments)])
     monkeypatch.setenv("COLUMNS", "80")
     with as_a_user_has_it():
         example.main()
@@ -149,24 +150,52 @@ def test_eight_devices_hold_an_eighth_each():
     assert "1/1" in done.stderr
 
 
-def losses_here(module, monkeypatch, log, *arguments):
-    """Those of one process, this one, which has one device."""
-    run_here(module, monkeypatch, "processes.py", *arguments, "--log", log)
-    return json.loads(log.read_text())
+LITTLE_PROCESSES = """
+import sys
+sys.path.insert(0, {folder!r})
+import processes
+from funcnn import layers, train
+from tests.support import example_run
+train.init = example_run.init
+little = layers.Serial(layers.Flatten(), layers.Dense(16), layers.Dense(10))
+processes.model = lambda: little
+processes.main()
+"""
 
 
-def test_two_processes_learn_what_one_does(module, monkeypatch, capsys, tmp_path):
-    log = tmp_path / "2.json"
-    done = run("processes.py", "--steps", 3, "--processes", 2, "--log", log)
-    assert done.returncode == 0, done.stderr
-    assert "2 processes, 2 devices." in done.stdout
-    check_said("processes.py", done.stdout, done.stderr, tmp_path / "none", draws=False)
-    one = losses_here(
-        module, monkeypatch, tmp_path / "1.json", "--steps", 3, "--processes", 1
-    )
-    assert "1 processes, 1 devices." in capsys.readouterr().out
+def test_two_processes_learn_what_one_does(module, monkeypatch, capfd, tmp_path):
+    """Processes that are started start this script again, which is a smaller example."""
+    script = tmp_path / "little.py"
+    script.write_text(LITTLE_PROCESSES.format(folder=str(FOLDER)))
+    monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
+    little = layers.Serial(layers.Flatten(), layers.Dense(16), layers.Dense(10))
+    monkeypatch.setattr(module("processes"), "model", lambda: little)
+    found = []
+    for count in (2, 1):
+        log = tmp_path / f"{count}.json"
+        arguments = ["--steps", 3, "--processes", count, "--log", log]
+        run_here(module, monkeypatch, "processes.py", *arguments, script=script)
+        said = capfd.readouterr()
+        assert f"{count} processes, {count} devices." in said.out
+        check_said("processes.py", said.out, said.err, tmp_path / "none", draws=False)
+        found.append(json.loads(log.read_text()))
+    two, one = found
     assert len(one) == 3
-    np.testing.assert_allclose(json.loads(log.read_text()), one, rtol=1e-5)
+    np.testing.assert_allclose(two, one, rtol=1e-5)
+
+
+@pytest.mark.exhaustive
+def test_two_whole_processes_learn_what_one_does(tmp_path):
+    found = []
+    for count in (1, 2):
+        log = tmp_path / f"{count}.json"
+        done = run("processes.py", "--steps", 5, "--processes", count, "--log", log)
+        assert done.returncode == 0, done.stderr
+        assert f"{count} processes, {count} devices." in done.stdout
+        found.append(json.loads(log.read_text()))
+    one, two = found
+    assert len(one) == 5
+    np.testing.assert_allclose(two, one, rtol=1e-5)
 
 
 FAILS = """

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,7 +33,7 @@ DTYPES = {
 }
 
 
-def save_safetensors(path: Any, params: Any) -> None:
+def save_safetensors(path: Any, params: chex.ArrayTree) -> None:
     """Write params to a file that other programs and libraries can read.
 
         train.save_safetensors(path, params)

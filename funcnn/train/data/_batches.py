@@ -4,6 +4,7 @@ import functools
 from collections.abc import Iterator
 from typing import Any
 
+import chex
 import jax
 import numpy as np
 from jax.tree_util import keystr, tree_leaves_with_path
@@ -12,7 +13,7 @@ from funcnn.foundation._checks import integer
 
 
 def batches(
-    data: Any, batch_size: int, *, key: jax.Array, epochs: int | None = None
+    data: Any, batch_size: int, *, key: chex.PRNGKey, epochs: int | None = None
 ) -> "Batches":
     """Iterate over shuffled batches.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from operator import itemgetter
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -17,7 +18,7 @@ def evaluator(
     metrics: Callable[[Any, Any], dict[str, jax.Array]],
     data: Any,
     batch_size: int = 256,
-) -> Callable[[Any], dict[str, float]]:
+) -> Callable[[chex.ArrayTree], dict[str, float]]:
     """Return a function that measures params on a data set.
 
         def metrics(params, batch):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
@@ -15,7 +16,12 @@ from funcnn.train.step._loss_value import split
 
 
 def first_nonfinite(
-    loss: Callable, params: Any, batch: Any, key: Any, *, compute_dtype: Any = None
+    loss: Callable,
+    params: chex.ArrayTree,
+    batch: Any,
+    key: chex.PRNGKey,
+    *,
+    compute_dtype: Any = None,
 ) -> str | None:
     """Say where the first number that is not finite comes from, in a sentence.
 

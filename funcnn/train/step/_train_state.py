@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -18,10 +19,10 @@ class TrainState(NamedTuple):
     step: jax.Array
     params: Any
     opt_state: Any
-    key: jax.Array
+    key: chex.PRNGKey
 
 
-def init(key: jax.Array, model: Layer, optimizer: Optimizer, shape: Any) -> TrainState:
+def init(key: chex.PRNGKey, model: Layer, optimizer: Optimizer, shape: Any) -> TrainState:
     """Draw a model's params and begin at step 0.
 
     Args:
