@@ -16,7 +16,8 @@ from funcnn.verify.programs._differences import (
     remainder,
     slopes,
 )
-from funcnn.verify.programs._programs import LARGE, Programs, finite
+from funcnn.verify.programs._pieces import finite
+from funcnn.verify.programs._programs import LARGE, Programs
 from funcnn.verify.programs._rounding import coarsest
 
 SEVERAL = {"vmap", "batch", "alone", "scan"}  # these take pullbacks at several points

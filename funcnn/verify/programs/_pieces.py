@@ -6,9 +6,10 @@ direction.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnn.verify.functions._autodiff import autodiff
-from funcnn.verify.functions._cotangents import pullback
+from funcnn.verify.functions._cotangents import POSITIVE, pullback
 
 
 def plain(f, first, literal):
@@ -103,3 +104,23 @@ def pushed(reference, leaves, held, dys, scales, along):
 def scaled(leaves, factors):
     """Each leaf times its factor."""
     return [a * factors[i].astype(a.dtype) for i, a in enumerate(leaves)]
+
+
+def some(pieces, wanted):
+    """The pieces that are wanted, None for all."""
+    return {k: g for k, g in pieces.items() if not wanted or k in wanted}
+
+
+def finite(dys, values):
+    """Cotangents that ask for nothing, where differences judge, of infinite values.
+
+    No difference can tell what infinities do.
+    """
+    if values is None or isinstance(values, Exception):
+        return dys
+    if not dys or len(dys[0]) <= POSITIVE:
+        return dys
+    dys = [np.array(dy) for dy in dys]
+    for dy, y in zip(dys, values, strict=True):
+        dy[POSITIVE] = np.where(np.isfinite(y), dy[POSITIVE], 0)
+    return dys

@@ -14,13 +14,13 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from funcnn.verify.functions._autodiff import autodiff
-from funcnn.verify.functions._cotangents import POSITIVE, pullback, stream
+from funcnn.verify.functions._cotangents import pullback, stream
 from funcnn.verify.functions._split import SplitArguments
 from funcnn.verify.programs._compile import jit
 from funcnn.verify.programs._inline import inlined
 from funcnn.verify.programs._interpret import interpreted
 from funcnn.verify.programs._moves import moves, moves_at_once, near
-from funcnn.verify.programs._pieces import plain, pushed, transformed
+from funcnn.verify.programs._pieces import finite, plain, pushed, some, transformed
 from funcnn.verify.programs._rounding import DRAWS, noisy, pool_size
 
 LARGE = 50_000
@@ -235,23 +235,3 @@ class Programs:
                 except Exception as error:
                     found[k] = error
             return found
-
-
-def some(pieces, wanted):
-    """The pieces that are wanted, None for all."""
-    return {k: g for k, g in pieces.items() if not wanted or k in wanted}
-
-
-def finite(dys, values):
-    """Cotangents that ask for nothing, where differences judge, of infinite values.
-
-    No difference can tell what infinities do.
-    """
-    if values is None or isinstance(values, Exception):
-        return dys
-    if not dys or len(dys[0]) <= POSITIVE:
-        return dys
-    dys = [np.array(dy) for dy in dys]
-    for dy, y in zip(dys, values, strict=True):
-        dy[POSITIVE] = np.where(np.isfinite(y), dy[POSITIVE], 0)
-    return dys
