@@ -59,13 +59,7 @@ def generate(
             not 0, or an option has the wrong type.
         ValueError: if the prompt does not have two axes, or an option is out of range.
     """
-    prompt = as_array("generate", "prompt", prompt)
-    if not jnp.issubdtype(prompt.dtype, jnp.integer):
-        raise TypeError(f"generate needs a prompt of integers; got {prompt.dtype}.")
-    if prompt.ndim != 2 or not prompt.shape[1]:
-        raise ValueError(
-            f"generate needs a prompt of shape (B, P) with P > 0; got {prompt.shape}."
-        )
+    prompt = checked(prompt)
     steps = integer("generate", "steps", steps, minimum=0)
     if stop is not None:
         stop = integer("generate", "stop", stop, minimum=0)
@@ -87,6 +81,23 @@ def generate(
     state = prompt[:, -1], cache, jnp.zeros(prompt.shape[0], bool)
     _, tokens = jax.lax.scan(step, state, jnp.arange(steps))
     return jnp.concatenate([prompt, tokens.T], 1)
+
+
+def checked(prompt):
+    """The prompt as an array.
+
+    Raises:
+        TypeError: if it is not of integers.
+        ValueError: if it does not have two axes, the second of them not empty.
+    """
+    prompt = as_array("generate", "prompt", prompt)
+    if not jnp.issubdtype(prompt.dtype, jnp.integer):
+        raise TypeError(f"generate needs a prompt of integers; got {prompt.dtype}.")
+    if prompt.ndim != 2 or not prompt.shape[1]:
+        raise ValueError(
+            f"generate needs a prompt of shape (B, P) with P > 0; got {prompt.shape}."
+        )
+    return prompt
 
 
 def read(model, params, prompt, length):
@@ -151,8 +162,13 @@ def sample(
         return jax.random.categorical(key, scores)
     scores, order = jax.lax.top_k(scores, k)
     if top_p is not None:
-        probs = ops.softmax(scores)
-        larger = jnp.cumsum(probs, -1) - probs  # of those before
-        scores = jnp.where(larger < top_p, scores, -jnp.inf)
+        scores = within(scores, top_p)
     drawn = jax.random.categorical(key, scores)[..., None]
     return jnp.take_along_axis(order, drawn, -1)[..., 0]
+
+
+def within(scores, top_p):
+    """Scores, the largest first, those hidden without which the others reach `top_p`."""
+    probs = ops.softmax(scores)
+    larger = jnp.cumsum(probs, -1) - probs  # of those before
+    return jnp.where(larger < top_p, scores, -jnp.inf)

@@ -6,15 +6,17 @@ import jax
 from jax.nn import initializers
 
 from funcnn import ops
-from funcnn.foundation._checks import as_array, boolean, integer, number
+from funcnn.foundation._checks import as_array, boolean, number
 from funcnn.foundation._checks import softcap as checked_softcap
 from funcnn.layers.attention._cache import Cache, nan_beyond, remembered
 from funcnn.layers.attention._heads import (
     NAME,
     check_use,
+    checked_heads,
     head_width,
     pair,
     product,
+    rope_base,
     turned,
     weights,
 )
@@ -97,21 +99,11 @@ def MultiHeadAttention(
             `init` and `apply`, if the shapes do not fit; in `apply`, if self attention with
             a cache is not causal.
     """
-    heads = integer(NAME, "heads", heads, minimum=1)
     boolean(NAME, "causal", causal)
     boolean(NAME, "use_bias", use_bias)
-    for name, n in (("features", features), ("head_features", head_features)):
-        if n is not None:
-            integer(NAME, name, n, minimum=1)
-    groups = heads if key_heads is None else integer(NAME, "key_heads", key_heads, 1)
-    if heads % groups:
-        raise ValueError(
-            f"{NAME} needs key_heads that divide the {heads} heads; got {groups}."
-        )
+    heads, groups = checked_heads(heads, key_heads, features, head_features)
     softcap = checked_softcap(NAME, softcap)
-    base = None if rope is False else 1e4 if rope is True else rope
-    if base is not None:
-        base = number(NAME, "rope", base, low=1.0)
+    base = rope_base(rope)
     dropout = number(NAME, "dropout", dropout, low=0.0, high=1.0)
 
     def init(key, shape):

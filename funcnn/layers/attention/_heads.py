@@ -4,11 +4,42 @@ import jax
 import jax.numpy as jnp
 
 from funcnn import ops
-from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._checks import float_arrays, integer, number
 from funcnn.layers.attention import _cache
 from funcnn.layers.attention._cache import Cache
 
 NAME = "MultiHeadAttention"
+
+
+def checked_heads(heads, key_heads, features, head_features) -> tuple[int, int]:
+    """How many heads there are, of queries and of keys.
+
+    Raises:
+        TypeError: if a number is not an integer.
+        ValueError: if one is less than 1, or `key_heads` does not divide `heads`.
+    """
+    heads = integer(NAME, "heads", heads, minimum=1)
+    for name, n in (("features", features), ("head_features", head_features)):
+        if n is not None:
+            integer(NAME, name, n, minimum=1)
+    groups = heads if key_heads is None else integer(NAME, "key_heads", key_heads, 1)
+    if heads % groups:
+        raise ValueError(
+            f"{NAME} needs key_heads that divide the {heads} heads; got {groups}."
+        )
+    return heads, groups
+
+
+def rope_base(rope) -> float | None:
+    """The base of rotations, or None if there are none.
+
+    Raises:
+        TypeError: if it is not a number.
+        ValueError: if it is less than 1.
+    """
+    if rope is False:
+        return None
+    return number(NAME, "rope", 1e4 if rope is True else rope, low=1.0)
 
 
 def pair(x):

@@ -94,15 +94,7 @@ def Transformer(
             given, or an argument not one of those named; in `apply`, if there are more
             positions than `length`.
     """
-    if positions not in POSITIONS:
-        raise ValueError(
-            f"{NAME} needs positions of rope, learned, sinusoidal or None; got "
-            f"{positions!r}."
-        )
-    if positions == "learned" and length is None:
-        raise ValueError(f"{NAME} needs a length if positions are learned; got None.")
-    if block.get("cross"):
-        raise ValueError(f"{NAME} needs cross=False: a Stack of blocks takes a memory.")
+    check_options(positions, length, block)
     boolean(NAME, "tied", tied)
     if positions == "rope":
         block = {"rope": True} | block
@@ -157,6 +149,23 @@ def Transformer(
         return y if cache is None else (y, cache)
 
     return Layer(init, apply)
+
+
+def check_options(positions, length, block):
+    """Check that a model can have such positions, and blocks of these arguments.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if positions not in POSITIONS:
+        raise ValueError(
+            f"{NAME} needs positions of rope, learned, sinusoidal or None; got "
+            f"{positions!r}."
+        )
+    if positions == "learned" and length is None:
+        raise ValueError(f"{NAME} needs a length if positions are learned; got None.")
+    if block.get("cross"):
+        raise ValueError(f"{NAME} needs cross=False: a Stack of blocks takes a memory.")
 
 
 def head_weight(params: dict) -> jax.Array:
