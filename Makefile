@@ -21,7 +21,7 @@ types: $(VENV)/dev.stamp
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest -n 2 --dist worksteal $(PYTEST)
 
-# With those that are long because they are exhaustive; `make unit PYTEST="--exhaustive 3/12"`
+# With those that are long because they are exhaustive; `make unit PYTEST="--exhaustive 3/24"`
 # runs a part of them.
 test-all: PYTEST = --exhaustive all
 test-all: lint types unit
