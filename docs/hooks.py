@@ -1,5 +1,6 @@
 """What MkDocs runs besides: pages for all that is in the package, and formulas."""
 
+import re
 from pathlib import Path
 
 import maths
@@ -43,4 +44,6 @@ def on_page_markdown(markdown, **kwargs):
             if not table.startswith("|"):  # it is text and not Markdown
                 table = reference.fenced(table, "text")
         markdown = markdown.replace(f"<!-- {name} -->", table)
+    # files of the repository are no part of the site
+    markdown = re.sub(r"\[(`\w+`)\]\(\.\./funcnn/[^)]*\)", r"\1", markdown)
     return markdown.replace("<!-- claims -->", reference.claims())

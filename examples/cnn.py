@@ -16,11 +16,11 @@ import contextlib
 from pathlib import Path
 
 import digits
-import jax
-import jax.numpy as jnp
+import options
 import picture
+import rates
 
-from funcnn import losses, optim, train
+from funcnn import optim, train
 from funcnn.layers import (
     Conv,
     Dense,
@@ -35,7 +35,6 @@ from funcnn.layers import (
 )
 
 STEPS = 600
-BATCH = 128
 DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -50,26 +49,15 @@ def model() -> Layer:
 
 
 def loss(params, batch: digits.Split, key):
-    """Mean cross entropy of shifted images, with dropout: the key decides both."""
-    shift_key, dropout_key = jax.random.split(key)
-    images = digits.shift(shift_key, batch.images)
-    logits = model().apply(params, images, key=dropout_key)
-    return losses.softmax_cross_entropy(
-        logits, batch.labels, label_smoothing=digits.SMOOTHING
-    )
+    return digits.shifted_loss(model(), params, batch, key)
 
 
 def optimizer(steps: int) -> optim.Optimizer:
-    """Adam with clipping and weight decay, at a rate that warms up and then falls."""
-
-    def rate(step):  # any function of the step will do
-        warm = jnp.minimum(1, (step + 1) / 50)
-        return 3e-3 * warm * (1 + jnp.cos(jnp.pi * step / steps)) / 2
-
+    """Adam with clipping and weight decay."""
     return optim.chain(
         optim.clip_by_global_norm(1.0),
         optim.add_decayed_weights(1e-4),
-        optim.adam(rate),
+        optim.adam(rates.warm_then_falling(3e-3, steps)),
     )
 
 
@@ -82,7 +70,6 @@ def fit(
     run: Path | None = None,
 ):
     """Return the params after the last step, and the history of how they came about."""
-    init_key, order_key = jax.random.split(jax.random.key(seed))
     adam = optimizer(steps)
     if dtype == "float16":  # its numbers reach no further down than 6e-8
         adam = train.dynamic_loss_scale(adam, growth_interval=200)
@@ -91,21 +78,13 @@ def fit(
         if run is not None:
             checkpoints = stack.enter_context(train.Checkpoints(run / "checkpoints"))
             kept = {"checkpoints": checkpoints, "logs": train.JSONLog(run / "log.jsonl")}
-        state, history = train.fit(
-            train.make_step(loss, adam, compute_dtype=dtype),
-            train.init(init_key, model(), adam, digits.SHAPE),
-            train.batches(data.train, BATCH, key=order_key),
-            steps=steps,
-            evaluate=digits.evaluator(model(), data),
-            eval_every=max(1, steps // 40),
-            progress=True,
-            **kept,
+        return digits.fit(
+            data, model(), loss, adam, steps=steps, seed=seed, dtype=dtype, **kept
         )
-    return state.params, history
 
 
 def main():
-    parser = digits.arguments("Train a CNN on handwritten digits.", STEPS, "out/cnn.png")
+    parser = options.parser("Train a CNN on handwritten digits.", STEPS, "out/cnn.png")
     parser.add_argument(
         "--dtype", choices=DTYPES, default="float32", help="to compute in (%(default)s)"
     )
@@ -115,12 +94,8 @@ def main():
     params, history = fit(
         data, steps=args.steps, seed=args.seed, dtype=args.dtype, run=args.run
     )
-    accuracy = history.eval_metrics["test"][-1]
-    print(f"Test accuracy: {accuracy:.2%} of {len(data.test.labels)} digits held back.")
-    logits = jax.jit(model().apply)(params, data.test.images)
     filters = params["stem"][0]["weight"]
-    picture.draw(args.out, {"CNN": history}, filters, data.test, logits)
-    print(f"Picture: {args.out}")
+    picture.tell_and_draw(args.out, "CNN", model(), params, history, filters, data.test)
 
 
 if __name__ == "__main__":

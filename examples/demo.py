@@ -15,6 +15,7 @@ import digits
 import jax
 import mlp
 import numpy as np
+import options
 import picture
 from jax.flatten_util import ravel_pytree
 from tqdm import tqdm
@@ -23,7 +24,7 @@ from funcnn import verify
 
 
 def main():
-    parser = digits.arguments(
+    parser = options.parser(
         "Verify the gradients, train on handwritten digits, draw what came of it.",
         steps=cnn.STEPS,
         out="out/demo.png",

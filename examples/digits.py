@@ -1,20 +1,19 @@
-"""What the examples share: the digits, how they are shifted, how a model is judged.
+"""What the examples of digits share: the data, how a model learns it and is judged.
 
 The data comes with scikit-learn: 1797 digits that 43 people wrote, 8 x 8 pixels of 17
 shades each. A fifth of them is held back: no run learns from it, or stops by it.
 """
 
-import argparse
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from sklearn import datasets, model_selection
 
-from funcnn import train
+from funcnn import losses, optim, train
 from funcnn.layers import Layer
 
 # Not about the run: that there is no GPU, that a cache of fonts is built, once.
@@ -22,6 +21,7 @@ for name in ("jax", "matplotlib"):
     logging.getLogger(name).setLevel(logging.ERROR)
 
 SHAPE = (1, 8, 8, 1)  # one image, channels last
+BATCH = 128
 SMOOTHING = 0.1  # the share of each label that a loss spreads over all ten classes
 
 
@@ -68,6 +68,58 @@ def shift(key: jax.Array, images: jax.Array, reach: float = 0.5) -> jax.Array:
     return jnp.einsum("nij,njkc,nlk->nilc", rows, images, columns)
 
 
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The mean loss of a batch, with smoothed labels."""
+    return losses.softmax_cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+
+
+def shifted_loss(model: Layer, params, batch: Split, key: jax.Array) -> jax.Array:
+    """The loss of shifted images, with dropout: the key decides both."""
+    shift_key, dropout_key = jax.random.split(key)
+    images = shift(shift_key, batch.images)
+    return cross_entropy(model.apply(params, images, key=dropout_key), batch.labels)
+
+
+def fit(
+    data: Digits,
+    model: Layer,
+    loss: Callable,
+    optimizer: optim.Optimizer,
+    *,
+    steps: int,
+    seed: int,
+    dtype: str = "float32",
+    **options: Any,
+) -> tuple[Any, train.History]:
+    """Train a model on shuffled batches, and judge it some forty times on the way.
+
+    Args:
+        data: from `load`.
+        model: what is trained.
+        loss: `loss(params, batch, key)`, of a batch that is a `Split`.
+        optimizer: how its gradient is followed.
+        steps: how many batches there are.
+        seed: decides the first params, the order of the data, and what losses draw.
+        dtype: what the loss is computed in.
+        **options: what else `train.fit` is to be given.
+
+    Returns:
+        The params after the last step, and the history of how they came about.
+    """
+    init_key, order_key = jax.random.split(jax.random.key(seed))
+    state, history = train.fit(
+        train.make_step(loss, optimizer, compute_dtype=dtype),
+        train.init(init_key, model, optimizer, SHAPE),
+        train.batches(data.train, BATCH, key=order_key),
+        steps=steps,
+        evaluate=evaluator(model, data),
+        eval_every=max(1, steps // 40),
+        progress=True,
+        **options,
+    )
+    return state.params, history
+
+
 def evaluator(model: Layer, digits: Digits) -> Callable:
     """Return `evaluate(params)`: the accuracy on the images held back, and on the others.
 
@@ -89,6 +141,11 @@ def evaluator(model: Layer, digits: Digits) -> Callable:
     return evaluate
 
 
+def verdict(accuracy: float, count: int) -> str:
+    """How well digits that were held back are read, in words."""
+    return f"Test accuracy: {accuracy:.2%} of {count} digits held back."
+
+
 def least_loss() -> float:
     """The least cross entropy with smoothed labels: their entropy."""
     label = (1 - SMOOTHING) * np.eye(10)[0] + SMOOTHING / 10
@@ -104,35 +161,3 @@ def confusion(labels: np.ndarray, predicted: np.ndarray) -> str:
         cells = "".join(f"{n or '.':>5}" for n in row)
         lines.append(f"true {digit:2} {cells}   {row[digit]:3} of {row.sum()}")
     return "\n".join(lines)
-
-
-def arguments(description: str, steps: int, out: str | None = None):
-    """Return a parser of the options that the examples have in common."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--steps", type=positive, default=steps, help="how long to train (%(default)s)"
-    )
-    parser.add_argument(
-        "--seed", type=natural, default=0, help="decides all that is random (%(default)s)"
-    )
-    if out:
-        parser.add_argument(
-            "--out", default=out, metavar="PNG", help="the picture to write (%(default)s)"
-        )
-    return parser
-
-
-def natural(text: str) -> int:
-    """A number of at least 0."""
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError(f"needs to be at least 0; got {number}")
-    return number
-
-
-def positive(text: str) -> int:
-    """A number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"needs to be at least 1; got {number}")
-    return number

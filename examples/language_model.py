@@ -10,12 +10,13 @@ import time
 from functools import partial
 
 import bpe
-import digits
 import jax
 import jax.numpy as jnp
 import language_picture
 import ngram
 import numpy as np
+import options
+import rates
 import topics
 from tokenizers import Tokenizer
 
@@ -34,12 +35,8 @@ def model(vocabulary: int) -> layers.Layer:
 
 
 def optimizer(steps: int) -> optim.Optimizer:
-    """AdamW with clipping, at a rate that warms up and then falls."""
-
-    def rate(step):
-        warm = jnp.minimum(1, (step + 1) / 50)
-        return 2e-3 * warm * (0.02 + 0.98 * (1 + jnp.cos(jnp.pi * step / steps)) / 2)
-
+    """AdamW with clipping."""
+    rate = rates.warm_then_falling(2e-3, steps, least=0.02)
     return optim.chain(
         optim.clip_by_global_norm(1.0), optim.adamw(rate, b2=0.99, weight_decay=0.1)
     )
@@ -128,8 +125,8 @@ def write(params, codec: Tokenizer, seed: int) -> tuple[str, float]:
     """A text that goes on from the prompt, and how many tokens were written a second."""
     prompt = bpe.encode(codec, PROMPT)[None]
     layer = model(codec.get_vocab_size())
-    options = {"steps": WRITE, "temperature": 0.7, "top_p": 0.9}
-    generate = jax.jit(partial(generation.generate, layer, **options))
+    drawn = {"steps": WRITE, "temperature": 0.7, "top_p": 0.9}
+    generate = jax.jit(partial(generation.generate, layer, **drawn))
     compiled = generate.lower(params, prompt, jax.random.key(seed)).compile()
     start = time.perf_counter()
     ids = jax.block_until_ready(compiled(params, prompt, jax.random.key(seed)))
@@ -152,7 +149,7 @@ def attention(params, ids: np.ndarray):
 
 
 def main():
-    parser = digits.arguments(
+    parser = options.parser(
         "Train a transformer to write like Python's manual.",
         STEPS,
         "out/language_model.png",

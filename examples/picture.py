@@ -9,6 +9,7 @@ from matplotlib import rc_context, ticker
 from matplotlib.figure import Figure
 
 from funcnn import train
+from funcnn.layers import Layer
 
 INK, FAINT, RED = "#22223b", "#8d8da3", "#b3261e"
 COLOURS = {"MLP": "#e08e0b", "CNN": "#2a6fbb", "ViT": "#2e8b6f"}
@@ -59,6 +60,22 @@ def draw(
         draw_digits(right, test, np.asarray(jax.nn.softmax(logits)))
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=130)
+
+
+def tell_and_draw(
+    path: str,
+    name: str,
+    model: Layer,
+    params,
+    history: train.History,
+    filters: np.ndarray,
+    test: digits.Split,
+):
+    """Print how well one model reads the digits held back, and draw its run."""
+    print(digits.verdict(history.eval_metrics["test"][-1], len(test.labels)))
+    logits = jax.jit(model.apply)(params, test.images)
+    draw(path, {name: history}, filters, test, logits)
+    print(f"Picture: {path}")
 
 
 def curves(axes, histories):

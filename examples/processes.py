@@ -21,12 +21,12 @@ from pathlib import Path
 
 import digits
 import jax
+import options
 
 from funcnn import losses, optim, train
 from funcnn.layers import Dense, Flatten, Gelu, Layer, LayerNorm, Residual, Serial, Stack
 
 STEPS = 100
-BATCH = 128
 WIDTH = 512
 DEPTH = 4
 
@@ -41,9 +41,7 @@ def model() -> Layer:
 
 def loss(params, batch: digits.Split, key):
     logits = model().apply(params, batch.images, key=key)
-    return losses.softmax_cross_entropy(
-        logits, batch.labels, label_smoothing=digits.SMOOTHING
-    )
+    return digits.cross_entropy(logits, batch.labels)
 
 
 def part(batch: digits.Split) -> digits.Split:
@@ -69,7 +67,7 @@ def work(args) -> None:
     state, history = train.fit(
         train.make_step(loss, optimizer),
         state,
-        map(part, train.batches(data.train, BATCH, key=order_key)),
+        map(part, train.batches(data.train, digits.BATCH, key=order_key)),
         steps=args.steps,
         layout=layout,
         progress=True,
@@ -85,7 +83,7 @@ def work(args) -> None:
     _, accuracy = layout.jit(evaluate)(state, layout.place_batch(part(test)))
     if first:
         print(f"{jax.process_count()} processes, {jax.device_count()} devices.")
-        print(f"Test accuracy: {float(accuracy):.2%} of {count} digits held back.")
+        print(digits.verdict(float(accuracy), count))
         if args.log:
             Path(args.log).write_text(json.dumps(history.metrics["loss"].tolist()))
 
@@ -142,13 +140,13 @@ def wait(processes: list[subprocess.Popen]) -> int | None:
 
 
 def main():
-    parser = digits.arguments("Train an MLP on several processes.", STEPS)
+    parser = options.parser("Train an MLP on several processes.", STEPS)
     parser.add_argument(
-        "--processes", type=digits.positive, default=2, help="how many (%(default)s)"
+        "--processes", type=options.positive, default=2, help="how many (%(default)s)"
     )
     parser.add_argument("--log", metavar="JSON", help="where to write the losses")
     for internal in ("--process", "--port"):
-        parser.add_argument(internal, type=digits.natural, help=argparse.SUPPRESS)
+        parser.add_argument(internal, type=options.natural, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.processes == 1:
         work(args)

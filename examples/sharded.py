@@ -9,6 +9,7 @@ the program is the one that eight real ones would run.
 import cnn
 import digits
 import jax
+import options
 from jax.sharding import PartitionSpec as P
 
 from funcnn import train
@@ -35,7 +36,7 @@ def held(state: train.TrainState) -> int:
 
 
 def main():
-    parser = digits.arguments("Train a CNN on eight devices.", cnn.STEPS)
+    parser = options.parser("Train a CNN on eight devices.", cnn.STEPS)
     parser.add_argument(
         "--layout", choices=["data", "fully", "tensor"], default="fully",
         help="how the state is laid out (%(default)s)",
@@ -50,7 +51,7 @@ def main():
     state, _ = train.fit(
         train.make_step(cnn.loss, optimizer),
         state,
-        train.batches(data.train, cnn.BATCH, key=order_key),
+        train.batches(data.train, digits.BATCH, key=order_key),
         steps=args.steps,
         layout=chosen,
         progress=True,
@@ -59,7 +60,7 @@ def main():
     print(f"Each device holds {held(state):,} of {whole:,} bytes of params and moments.")
     evaluate = digits.evaluator(cnn.model(), data)
     accuracy = evaluate(jax.device_get(state.params))["test"]
-    print(f"Test accuracy: {accuracy:.2%} of {len(data.test.labels)} digits held back.")
+    print(digits.verdict(accuracy, len(data.test.labels)))
 
 
 if __name__ == "__main__":

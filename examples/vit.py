@@ -7,14 +7,14 @@ the end.
 """
 
 import digits
-import jax
 import jax.numpy as jnp
+import options
 import picture
+import rates
 
-from funcnn import layers, losses, optim, train
+from funcnn import layers, optim
 
 STEPS = 900
-BATCH = 128
 FEATURES, HEADS, DEPTH = 48, 4, 4
 PATCH = 2
 PATCHES = (8 // PATCH) ** 2
@@ -48,54 +48,29 @@ def model() -> layers.Layer:
 
 
 def loss(params, batch: digits.Split, key):
-    """Mean cross entropy of shifted images, with dropout: the key decides both."""
-    shift_key, dropout_key = jax.random.split(key)
-    images = digits.shift(shift_key, batch.images)
-    logits = model().apply(params, images, key=dropout_key)
-    return losses.softmax_cross_entropy(
-        logits, batch.labels, label_smoothing=digits.SMOOTHING
-    )
+    return digits.shifted_loss(model(), params, batch, key)
 
 
 def optimizer(steps: int) -> optim.Optimizer:
-    """AdamW with clipping, at a rate that warms up and then falls."""
-
-    def rate(step):
-        warm = jnp.minimum(1, (step + 1) / 50)
-        return 2e-3 * warm * (1 + jnp.cos(jnp.pi * step / steps)) / 2
-
+    """AdamW with clipping."""
+    rate = rates.warm_then_falling(2e-3, steps)
     return optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(rate, weight_decay=0.05))
 
 
 def fit(data: digits.Digits, *, steps: int = STEPS, seed: int = 0):
     """Return the params after the last step, and the history of how they came about."""
-    init_key, order_key = jax.random.split(jax.random.key(seed))
-    adam = optimizer(steps)
-    state, history = train.fit(
-        train.make_step(loss, adam),
-        train.init(init_key, model(), adam, digits.SHAPE),
-        train.batches(data.train, BATCH, key=order_key),
-        steps=steps,
-        evaluate=digits.evaluator(model(), data),
-        eval_every=max(1, steps // 40),
-        progress=True,
-    )
-    return state.params, history
+    return digits.fit(data, model(), loss, optimizer(steps), steps=steps, seed=seed)
 
 
 def main():
-    parser = digits.arguments(
+    parser = options.parser(
         "Train a vision transformer on handwritten digits.", STEPS, "out/vit.png"
     )
     args = parser.parse_args()
     data = digits.load(args.seed)
     params, history = fit(data, steps=args.steps, seed=args.seed)
-    accuracy = history.eval_metrics["test"][-1]
-    print(f"Test accuracy: {accuracy:.2%} of {len(data.test.labels)} digits held back.")
-    logits = jax.jit(model().apply)(params, data.test.images)
     filters = params["patches"]["weight"]
-    picture.draw(args.out, {"ViT": history}, filters, data.test, logits)
-    print(f"Picture: {args.out}")
+    picture.tell_and_draw(args.out, "ViT", model(), params, history, filters, data.test)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What is drawn, and from what."""
 
+import functools
 import re
 
 import jax
@@ -11,7 +12,7 @@ from funcnn.generation import generate, sample
 from funcnn.layers import Layer, RMSNorm, Transformer
 
 KEY = jax.random.key(0)
-PROMPT = jnp.array([[3, 1, 4], [1, 5, 9]], jnp.int32)
+PROMPT = np.array([[3, 1, 4], [1, 5, 9]], np.int32)
 MODEL = Transformer(
     11, 8, 2, 2, key_heads=1, window=4, tied=False, use_bias=False, norm_layer=RMSNorm()
 )
@@ -21,6 +22,13 @@ PARAMS = jax.tree.map(  # of a seed that gives a varied text
     jax.eval_shape(MODEL.init, KEY, PROMPT),
 )
 APPLY = jax.jit(MODEL.apply)
+
+
+@functools.cache
+def greedy(length):
+    """The text that follows so much of the prompt, by the largest logits."""
+    draw = jax.jit(lambda p, x: generate(MODEL, p, x, None, steps=6, temperature=0))
+    return np.asarray(draw(PARAMS, PROMPT[:, :length]))
 
 
 def continued(prompt, steps, choose):
@@ -36,7 +44,7 @@ def test_greedy_text_is_that_of_a_plain_loop(length):
     prompt = PROMPT[:, :length]
     want = continued(prompt, 6, lambda i, logits: logits.argmax(-1))
     assert len(set(want[:, length:].ravel())) > 3, "a text of too few words to tell"
-    got = generate(MODEL, PARAMS, prompt, None, steps=6, temperature=0)
+    got = greedy(length)
     assert got.dtype == jnp.int32
     np.testing.assert_array_equal(got, want)
 
@@ -44,6 +52,7 @@ def test_greedy_text_is_that_of_a_plain_loop(length):
 def test_drawn_text_is_that_of_a_plain_loop():
     options = {"temperature": 2.0, "top_k": 8, "top_p": 0.9}
 
+    @jax.jit
     def choose(i, logits):
         return sample(jax.random.fold_in(KEY, i), logits, **options)
 
@@ -56,10 +65,12 @@ def test_drawn_text_is_that_of_a_plain_loop():
 
 
 def test_nothing_but_stop_after_stop():
-    free = generate(MODEL, PARAMS, PROMPT, None, steps=6, temperature=0)
+    free = greedy(3)
     stop = int(free[0, 4])
     assert stop not in free[0, 3:4]
-    got = generate(MODEL, PARAMS, PROMPT, None, steps=6, temperature=0, stop=stop)
+    options = {"steps": 6, "temperature": 0, "stop": stop}
+    draw = jax.jit(lambda p, x: generate(MODEL, p, x, None, **options))
+    got = np.asarray(draw(PARAMS, PROMPT))
     np.testing.assert_array_equal(got[0], [*free[0, :5], *[stop] * 4])
     row = free[1, 3:].tolist()
     end = row.index(stop) if stop in row else 6
@@ -89,46 +100,62 @@ def test_no_steps():
 SHARES = np.array([0.1, 0.4, 0.2, 0.3])
 
 
-@pytest.mark.parametrize(
-    "options, shares",
-    [
-        ({}, SHARES),
-        ({"temperature": 0.5}, SHARES**2),
-        ({"temperature": 2.0}, SHARES**0.5),
-        ({"top_k": 1}, [0, 1, 0, 0]),
-        ({"top_k": 2}, [0, 0.4, 0, 0.3]),
-        ({"top_k": 9}, SHARES),
-        ({"top_p": 1e-9}, [0, 1, 0, 0]),
-        ({"top_p": 0.39}, [0, 1, 0, 0]),
-        ({"top_p": 0.41}, [0, 0.4, 0, 0.3]),
-        ({"top_p": 0.69}, [0, 0.4, 0, 0.3]),
-        ({"top_p": 0.71}, [0, 0.4, 0.2, 0.3]),
-        ({"top_p": 1.0}, SHARES),
-        ({"top_k": 3, "top_p": 0.75}, [0, 0.4, 0, 0.3]),  # 0.7 of 0.9
-        ({"temperature": 0.5, "top_p": 0.8}, [0, 0.16, 0, 0.09]),  # 0.25 of 0.3
-    ],
-)
-def test_draws_have_the_shares_of_what_is_kept(options, shares):
-    n = 20_000
-    logits = jnp.broadcast_to(jnp.log(SHARES) + 3, (n, 4))
-    drawn = sample(KEY, logits, **options)
+DRAWS = [
+    ({}, SHARES),
+    ({"temperature": 0.5}, SHARES**2),
+    ({"temperature": 2.0}, SHARES**0.5),
+    ({"top_k": 1}, [0, 1, 0, 0]),
+    ({"top_k": 2}, [0, 0.4, 0, 0.3]),
+    ({"top_k": 9}, SHARES),
+    ({"top_p": 1e-9}, [0, 1, 0, 0]),
+    ({"top_p": 0.39}, [0, 1, 0, 0]),
+    ({"top_p": 0.41}, [0, 0.4, 0, 0.3]),
+    ({"top_p": 0.69}, [0, 0.4, 0, 0.3]),
+    ({"top_p": 0.71}, [0, 0.4, 0.2, 0.3]),
+    ({"top_p": 1.0}, SHARES),
+    ({"top_k": 3, "top_p": 0.75}, [0, 0.4, 0, 0.3]),  # 0.7 of 0.9
+    ({"temperature": 0.5, "top_p": 0.8}, [0, 0.16, 0, 0.09]),  # 0.25 of 0.3
+]
+N = 20_000
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """What is drawn with each of the options, in one program."""
+    equal, hidden = np.zeros((1000, 5)), np.array([[0.0, -np.inf, 0.0, -np.inf]] * 1000)
+
+    @jax.jit
+    def compute(logits, equal, hidden):
+        return {
+            "shares": [sample(KEY, logits, **options) for options, _ in DRAWS],
+            "ties": sample(None, equal, temperature=0),
+            "two": sample(KEY, equal, top_k=2),
+            "hidden": [
+                sample(KEY, hidden, **o) for o in ({}, {"top_k": 3}, {"top_p": 1.0})
+            ],
+            "low": sample(KEY, equal.astype(jnp.bfloat16)),
+        }
+
+    logits = np.broadcast_to(np.log(SHARES) + 3, (N, 4))
+    return jax.tree.map(np.asarray, compute(logits, equal, hidden))
+
+
+@pytest.mark.parametrize("case", range(len(DRAWS)), ids=[str(o) for o, _ in DRAWS])
+def test_draws_have_the_shares_of_what_is_kept(drawn, case):
+    shares = DRAWS[case][1]
     wanted = np.asarray(shares) / np.sum(shares)
-    counted = np.bincount(drawn, minlength=4) / n
+    counted = np.bincount(drawn["shares"][case], minlength=4) / N
     assert (counted[wanted == 0] == 0).all()
     # five standard errors
-    assert (np.abs(counted - wanted) <= 5 * np.sqrt(wanted * (1 - wanted) / n)).all()
+    assert (np.abs(counted - wanted) <= 5 * np.sqrt(wanted * (1 - wanted) / N)).all()
 
 
-def test_ties_and_infinities():
-    equal = jnp.zeros((2, 5))
-    np.testing.assert_array_equal(sample(None, equal, temperature=0), [0, 0])
-    drawn = sample(KEY, jnp.zeros((1000, 5)), top_k=2)
-    assert set(drawn.tolist()) == {0, 1}
-    hidden = jnp.array([[0.0, -jnp.inf, 0.0, -jnp.inf]] * 1000)
-    for options in ({}, {"top_k": 3}, {"top_p": 1.0}):
-        assert set(sample(KEY, hidden, **options).tolist()) == {0, 2}
-    low = sample(KEY, jnp.zeros((1000, 5), jnp.bfloat16))
-    assert set(low.tolist()) == set(range(5))
+def test_ties_and_infinities(drawn):
+    assert set(drawn["ties"].tolist()) == {0}
+    assert set(drawn["two"].tolist()) == {0, 1}
+    for found in drawn["hidden"]:
+        assert set(found.tolist()) == {0, 2}
+    assert set(drawn["low"].tolist()) == set(range(5))
 
 
 def fails(kind, message, f, *args, **kwargs):
@@ -149,7 +176,7 @@ def test_errors():
     message = "generate needs a key for temperature 1.0; got None."
     fails(TypeError, message, generate, *good[:3], None, steps=1)
     fails(TypeError, "needs an integer stop; got '.'.", generate, *good, steps=1, stop=".")
-    logits = jnp.zeros((2, 5))
+    logits = np.zeros((2, 5))
     for options, kind, message in (
         ({"temperature": -1.0}, ValueError, "needs temperature of at least 0.0; got -1.0."),
         ({"temperature": "hot"}, TypeError, "needs a number for temperature; got 'hot'."),
@@ -163,4 +190,4 @@ def test_errors():
         TypeError, "sample needs a key for temperature 1.0; got None.", sample, None, logits
     )
     fails(ValueError, "sample needs logits (..., V) with V > 0", sample, KEY, logits[:, :0])
-    fails(TypeError, "sample needs logits of a floating", sample, KEY, jnp.arange(3))
+    fails(TypeError, "sample needs logits of a floating", sample, KEY, np.arange(3))

@@ -21,68 +21,92 @@ def assert_close(got, want, rtol=1e-12):
 # Values
 
 
-@pytest.mark.parametrize("labels", [LABELS, LABELS.astype(np.uint8), HOT, PROBS[::-1]])
-def test_softmax_cross_entropy(labels):
-    hot = labels if labels.ndim == 3 else HOT
-    want = -(hot * np.log(PROBS)).sum(-1).mean()
-    assert_close(losses.softmax_cross_entropy(LOGITS, labels), want)
-    assert_close(jax.jit(losses.softmax_cross_entropy)(LOGITS, labels), want)
+WEIGHT, BIAS = RNG.standard_normal((5, 7)), RNG.standard_normal(7)
+SMOOTH = {"label_smoothing": 0.2, "z_loss": 0.1}
+SOME = LABELS.copy()
+SOME[1:, 0] = -1
+COUNTED = SOME >= 0
+ZERO = np.array([[0.0, 1.0]])
+KINDS = [LABELS, LABELS.astype(np.uint8), HOT, PROBS[::-1]]
 
 
-def test_softmax_cross_entropy_options():
+@pytest.fixture(scope="module")
+def computed():
+    """What losses give, in one program."""
+    cross, linear = losses.softmax_cross_entropy, losses.linear_softmax_cross_entropy
+
+    @jax.jit
+    def compute(logits, probs, zero):
+        scores = logits @ WEIGHT + BIAS
+        ignoring = jax.value_and_grad(lambda x: linear(x, WEIGHT, SOME, ignore=-1))
+        few = jax.value_and_grad(lambda x: linear(x, WEIGHT, SOME[COUNTED]))
+        capped = 2 * jnp.tanh(logits @ WEIGHT / 2)
+        return {
+            "softmax": [cross(logits, labels) for labels in KINDS],
+            "options": cross(logits, LABELS, **SMOOTH),
+            "linear": linear(logits, WEIGHT, LABELS, BIAS, **SMOOTH),
+            "of scores": cross(scores, LABELS, **SMOOTH),
+            "softcap": linear(logits, WEIGHT, LABELS, softcap=2.0),
+            "of capped": cross(capped, LABELS),
+            "ignoring": ignoring(logits),
+            "few": few(logits[COUNTED]),
+            "none": linear(logits, WEIGHT, 0 * LABELS - 1, ignore=-1),
+            "probs": [
+                [losses.cross_entropy(probs, labels, eps=eps) for labels in (LABELS, HOT)]
+                for eps in (1e-10, 0.0, 0.5)
+            ],
+            "zero": jax.value_and_grad(losses.cross_entropy)(zero, np.array([0])),
+            "mse": [losses.mse(logits, probs), losses.mse(1.0, 3.0)],
+        }
+
+    return jax.tree.map(np.asarray, compute(LOGITS, PROBS, ZERO))
+
+
+def test_softmax_cross_entropy(computed):
+    for labels, got in zip(KINDS, computed["softmax"], strict=True):
+        hot = labels if labels.ndim == 3 else HOT
+        assert_close(got, -(hot * np.log(PROBS)).sum(-1).mean())
+
+
+def test_softmax_cross_entropy_without_jit(computed):
+    assert_close(losses.softmax_cross_entropy(LOGITS, LABELS), computed["softmax"][0])
+
+
+def test_softmax_cross_entropy_options(computed):
     smooth = 0.8 * HOT + 0.2 / 5
     log_z = np.log(np.exp(LOGITS).sum(-1))
     want = -(smooth * np.log(PROBS)).sum(-1).mean() + 0.1 * (log_z**2).mean()
-    got = losses.softmax_cross_entropy(LOGITS, LABELS, label_smoothing=0.2, z_loss=0.1)
-    assert_close(got, want)
+    assert_close(computed["options"], want)
 
 
-def test_linear_softmax_cross_entropy():
-    weight, bias = RNG.standard_normal((5, 7)), RNG.standard_normal(7)
-    options = {"label_smoothing": 0.2, "z_loss": 0.1}
-    got = losses.linear_softmax_cross_entropy(LOGITS, weight, LABELS, bias, **options)
-    scores = LOGITS @ weight + bias
-    assert_close(got, losses.softmax_cross_entropy(scores, LABELS, **options))
-    capped = losses.linear_softmax_cross_entropy(LOGITS, weight, LABELS, softcap=2.0)
-    want = losses.softmax_cross_entropy(2 * np.tanh(LOGITS @ weight / 2), LABELS)
-    assert_close(capped, want)
+def test_linear_softmax_cross_entropy(computed):
+    assert_close(computed["linear"], computed["of scores"])
+    assert_close(computed["softcap"], computed["of capped"])
 
 
-def test_ignored_examples_are_left_out_of_the_mean():
-    weight, labels = RNG.standard_normal((5, 7)), LABELS.copy()
-    labels[1:, 0] = -1
-    counted = labels >= 0
-    got, grad = jax.value_and_grad(losses.linear_softmax_cross_entropy)(
-        jnp.asarray(LOGITS), weight, labels, ignore=-1
-    )
-    few, want = jax.value_and_grad(losses.linear_softmax_cross_entropy)(
-        jnp.asarray(LOGITS[counted]), weight, labels[counted]
-    )
+def test_ignored_examples_are_left_out_of_the_mean(computed):
+    got, grad = computed["ignoring"]
+    few, want = computed["few"]
     assert_close(got, few)
-    np.testing.assert_allclose(grad[counted], want, 1e-12, 1e-14)
-    assert not grad[~counted].any()
-    none = losses.linear_softmax_cross_entropy(LOGITS, weight, 0 * labels - 1, ignore=-1)
-    assert none == 0
+    np.testing.assert_allclose(grad[COUNTED], want, 1e-12, 1e-14)
+    assert not grad[~COUNTED].any()
+    assert computed["none"] == 0
 
 
-@pytest.mark.parametrize("eps", [1e-10, 0.0, 0.5])
-def test_cross_entropy(eps):
-    want = -np.log((PROBS * HOT).sum(-1) + eps).mean()
-    for labels in (LABELS, HOT):
-        assert_close(losses.cross_entropy(PROBS, labels, eps=eps), want)
+def test_cross_entropy(computed):
+    for eps, found in zip((1e-10, 0.0, 0.5), computed["probs"], strict=True):
+        want = -np.log((PROBS * HOT).sum(-1) + eps).mean()
+        assert_close(found, [want, want])
 
 
-def test_cross_entropy_is_finite_where_the_probability_is_zero():
-    probs = jnp.array([[0.0, 1.0]])
-    value, grad = jax.value_and_grad(losses.cross_entropy)(probs, jnp.array([0]))
+def test_cross_entropy_is_finite_where_the_probability_is_zero(computed):
+    value, grad = computed["zero"]
     assert_close(value, -np.log(1e-10))
     assert_close(grad, [[-1e10, 0.0]])
 
 
-def test_mse():
-    want = ((LOGITS - PROBS) ** 2).mean()
-    assert_close(losses.mse(LOGITS, PROBS), want)
-    assert_close(losses.mse(1.0, 3.0), 4.0)
+def test_mse(computed):
+    assert_close(computed["mse"], [((LOGITS - PROBS) ** 2).mean(), 4.0])
 
 
 def test_options_are_keywords():
@@ -120,7 +144,30 @@ CALLS = {
     ),
     "mse": lambda x: losses.mse(x, jnp.ones_like(x)),
 }
-each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+each_call = pytest.mark.parametrize("name", CALLS)
+EMPTY = [(0, 5), (0, 3, 5), (3, 0, 5)]
+DIRECTION = RNG.standard_normal(LOGITS.shape)
+STEP = 1e-5
+
+
+@pytest.fixture(scope="module")
+def held():
+    """Of each call: its value, those of the rows, its gradient, and values beside it."""
+
+    @jax.jit
+    def compute(x):
+        return {
+            name: {
+                "value and gradient": jax.value_and_grad(call)(x),
+                "rows": jax.vmap(call)(x.reshape(-1, x.shape[-1])),
+                "beside": jax.vmap(call)(jnp.stack([x - h, x + h])),
+                "empty": [jax.value_and_grad(call)(np.zeros(shape)) for shape in EMPTY],
+            }
+            for name, call in CALLS.items()
+        }
+
+    h = STEP * DIRECTION
+    return jax.tree.map(np.asarray, compute(LOGITS))
 
 
 @each_call
@@ -133,92 +180,106 @@ each_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
         (jnp.float64, jnp.float64),
     ],
 )
-def test_scalar_in_at_least_float32(call, dtype, result):
-    x = jax.ShapeDtypeStruct((4, 3, 5), dtype)
-    y = jax.eval_shape(call, x)
+def test_scalar_in_at_least_float32(name, dtype, result):
+    call, x = CALLS[name], jax.ShapeDtypeStruct((4, 3, 5), dtype)
+    y, grad = jax.eval_shape(jax.value_and_grad(call), x)
     assert (y.shape, y.dtype) == ((), result)
-    assert jax.eval_shape(jax.grad(call), x) == x
+    assert grad == x
 
 
 @each_call
-def test_mean_over_examples(call):
-    whole = call(jnp.asarray(LOGITS))
-    rows = [call(jnp.asarray(row)) for example in LOGITS for row in example]
-    assert_close(whole, np.mean(rows))
+def test_mean_over_examples(held, name):
+    whole, _ = held[name]["value and gradient"]
+    assert_close(whole, np.mean(held[name]["rows"]))
 
 
 @each_call
-@pytest.mark.parametrize("shape", [(0, 5), (0, 3, 5), (3, 0, 5)])
-def test_empty_batch_is_zero_with_a_finite_gradient(call, shape):
-    value, grad = jax.value_and_grad(call)(jnp.zeros(shape))
-    assert value == 0
-    assert grad.shape == shape
+def test_empty_batch_is_zero_with_a_finite_gradient(held, name):
+    for shape, (value, grad) in zip(EMPTY, held[name]["empty"], strict=True):
+        assert value == 0
+        assert grad.shape == shape
 
 
 def test_empty_batch_leaves_params_as_they_are():
     def loss(weight):
-        return losses.softmax_cross_entropy(jnp.zeros((0, 3)) @ weight, jnp.zeros(0, int))
+        return losses.softmax_cross_entropy(np.zeros((0, 3)) @ weight, np.zeros(0, int))
 
-    assert (jax.grad(loss)(jnp.ones((3, 2))) == 0).all()
+    assert (jax.jit(jax.grad(loss))(np.ones((3, 2))) == 0).all()
 
 
 @each_call
-def test_gradient_is_the_slope(call):
-    x = jnp.asarray(LOGITS)
-    direction = jnp.asarray(RNG.standard_normal(x.shape))
-    h = 1e-5
-    slope = (call(x + h * direction) - call(x - h * direction)) / (2 * h)
-    assert_close((jax.grad(call)(x) * direction).sum(), slope, rtol=1e-7)
+def test_gradient_is_the_slope(held, name):
+    _, grad = held[name]["value and gradient"]
+    before, after = held[name]["beside"]
+    assert_close((grad * DIRECTION).sum(), (after - before) / (2 * STEP), rtol=1e-7)
 
 
 def test_many_examples_are_summed_in_float32():
     # in bfloat16, 256 + 1 is 256; in float16 the sum overflows
-    for dtype in (jnp.bfloat16, jnp.float16):
-        x = jnp.ones(100_000, dtype)
-        assert losses.mse(x, 0 * x) == 1
+    many = [np.ones(100_000, dtype) for dtype in (jnp.bfloat16, jnp.float16)]
+    assert jax.jit(lambda xs: [losses.mse(x, 0 * x) for x in xs])(many) == [1, 1]
 
 
 # Accuracy
 
 
-@pytest.mark.parametrize(
-    "labels, want",
-    [
-        ([2, 0, 1, 2], 1.0),
-        ([2, 0, 1, 1], 0.75),
-        ([0, 1, 2, 0], 0.0),
-        ([[0.1, 0.2, 0.7], [1, 0, 0], [0, 1, 0], [0, 1, 0]], 0.75),
-    ],
-)
-def test_accuracy(labels, want):
-    logits = jnp.array([[0.0, 1, 2], [9, 1, 2], [-2, -1, -3], [5, 5, 6]])
-    value = losses.accuracy(logits, jnp.array(labels))
-    assert (value, value.dtype) == (want, jnp.float32)
+THREE = np.array([[0.0, 1, 2], [9, 1, 2], [-2, -1, -3], [5, 5, 6]])
+ANSWERS = [
+    ([2, 0, 1, 2], 1.0),
+    ([2, 0, 1, 1], 0.75),
+    ([0, 1, 2, 0], 0.0),
+    ([[0.1, 0.2, 0.7], [1, 0, 0], [0, 1, 0], [0, 1, 0]], 0.75),
+]
 
 
-def test_accuracy_of_many_classes_and_small_label_types():
-    logits = jnp.eye(300)
-    labels = jnp.arange(300)
-    assert losses.accuracy(logits, labels.astype(jnp.uint16)) == 1
-    assert losses.accuracy(logits, labels.astype(jnp.uint8)) == np.float32(256 / 300)
-    assert losses.accuracy(logits[None], labels[None]) == 1
+@pytest.fixture(scope="module")
+def shares():
+    """What accuracy gives, in one program."""
+    many, order = np.eye(300), np.arange(300)
+
+    @jax.jit
+    def compute(three, many):
+        right = losses.accuracy
+        return {
+            "answers": [right(three, np.array(labels)) for labels, _ in ANSWERS],
+            "many": right(many, order.astype(np.uint16)),
+            "wrapped": right(many, order.astype(np.uint8)),
+            "batch": right(many[None], order[None]),
+            "equal": right(np.zeros((2, 3), jnp.bfloat16), np.array([0, 1])),
+            "empty": right(np.zeros((0, 3)), np.zeros(0, int)),
+        }
+
+    return jax.tree.map(np.asarray, compute(THREE, many))
 
 
-def test_accuracy_takes_the_first_of_equal_logits():
-    logits = jnp.zeros((2, 3), jnp.bfloat16)
-    assert losses.accuracy(logits, jnp.array([0, 1])) == 0.5
+def test_accuracy(shares):
+    assert [float(share) for share in shares["answers"]] == [want for _, want in ANSWERS]
+    assert {share.dtype for share in shares["answers"]} == {np.dtype("float32")}
 
 
-def test_accuracy_of_an_empty_batch_is_zero():
-    assert losses.accuracy(jnp.zeros((0, 3)), jnp.zeros(0, int)) == 0
+def test_accuracy_without_jit():
+    assert losses.accuracy(THREE, np.array([2, 0, 1, 1])) == 0.75
+
+
+def test_accuracy_of_many_classes_and_small_label_types(shares):
+    assert shares["many"] == 1
+    assert shares["wrapped"] == np.float32(256 / 300)
+    assert shares["batch"] == 1
+
+
+def test_accuracy_takes_the_first_of_equal_logits(shares):
+    assert shares["equal"] == 0.5
+
+
+def test_accuracy_of_an_empty_batch_is_zero(shares):
+    assert shares["empty"] == 0
 
 
 def test_accuracy_under_jit_and_beside_a_loss():
     def loss(logits):
         return losses.softmax_cross_entropy(logits, LABELS), losses.accuracy(logits, LABELS)
 
-    logits = jnp.asarray(LOGITS)
-    (_, share), _ = jax.jit(jax.value_and_grad(loss, has_aux=True))(logits)
+    (_, share), _ = jax.jit(jax.value_and_grad(loss, has_aux=True))(jnp.asarray(LOGITS))
     assert share == np.float32((LOGITS.argmax(-1) == LABELS).mean())
 
 

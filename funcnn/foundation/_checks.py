@@ -1,4 +1,4 @@
-"""Arguments judged at the door, so that errors speak of the op and not of XLA."""
+"""Arguments made arrays and numbers, or an error that names the op and what it needs."""
 
 import math
 import operator
@@ -39,19 +39,6 @@ def as_array(op, name, a):
         raise TypeError(
             f"{op} needs {name} to be an array; got {type(a).__name__}."
         ) from error
-
-
-def same_shape(op, **arrays):
-    """Check that two arrays have the same shape.
-
-    Raises:
-        ValueError: naming both, if they have not.
-    """
-    (one, a), (other, b) = arrays.items()
-    if a.shape != b.shape:
-        raise ValueError(
-            f"{op} needs {one} and {other} of the same shape; got {a.shape} and {b.shape}."
-        )
 
 
 def boolean(op, name, value):
@@ -142,25 +129,6 @@ def axis(op, value, x):
     if not -x.ndim <= number < x.ndim:
         raise ValueError(f"{op} needs an axis of x of shape {x.shape}; got {value}.")
     return number % x.ndim
-
-
-def affine(op, x, weight, bias, m="m", n="n"):
-    """Check that `x: (..., m)`, `weight: (m, n)` and `bias: (n,)` or None fit.
-
-    Raises:
-        ValueError: if they do not.
-    """
-    if x.ndim < 1 or weight.ndim != 2 or x.shape[-1] != weight.shape[0]:
-        needed = f"({x.shape[-1]}, {n})" if x.ndim else f"({m}, {n})"
-        raise ValueError(
-            f"{op} needs x of shape (..., {m}) and weight of shape ({m}, {n}), here "
-            f"{needed}; got x {x.shape} and weight {weight.shape}."
-        )
-    if bias is not None and bias.shape != weight.shape[1:]:
-        raise ValueError(
-            f"{op} needs bias of shape {weight.shape[1:]} for weight of shape "
-            f"{weight.shape}; got {bias.shape}."
-        )
 
 
 def as_labels(op, name, scores, labels):

@@ -4,11 +4,9 @@ import functools
 import math
 
 import jax
-import jax.numpy as jnp
+from jax.experimental.xla_metadata import set_xla_metadata
 
-from funcnn.foundation._cotangents import vary, varying
-
-LARGE = 2**14  # numbers that are worth a condition, some microseconds
+LARGE = 2**14  # numbers that are worth a call, some microseconds
 HUGE = 2**20  # numbers that several arrays of are more than caches hold
 
 
@@ -25,32 +23,23 @@ def once(f, shape, *arrays):
     """`f(*arrays)`, computed once on a CPU, however many loops read what it gives.
 
     XLA:CPU computes cheap things anew in each loop that reads them, and for every element,
-    and a barrier does not last until then. What does is the branch of a condition: this
-    one holds always, which a barrier hides from the compiler for as long as it would look.
+    and a barrier does not last until then. What does is a function of its own in the
+    compiled program, which XLA is told not to inline.
 
     Args:
         f: a function of arrays, giving one or several.
         shape: of what reads it; if that is small, `f` is called as it is.
         arrays: its arguments.
     """
-    explicit = jax.sharding.AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
-    if explicit or not _large(shape):  # both branches would have to be spread the same way
+    if not _large(shape):
         return f(*arrays)
-    found = jax.eval_shape(f, *arrays)
 
-    def never(*arrays):
-        # an argument, if one fits: zeros would be another loop to compile
-        def like(a):
-            for b in map(jnp.asarray, arrays):
-                fits = (b.shape, b.dtype) == (a.shape, a.dtype)
-                if fits and varying(b) <= varying(a):
-                    return vary(b, varying(a) - varying(b))
-            return vary(jnp.zeros(a.shape, a.dtype), varying(a))
+    def apart(*arrays):
+        with set_xla_metadata(inlineable=None):  # it is for the call, not for what is in it
+            return f(*arrays)
 
-        return jax.tree.map(like, found)
-
-    always = jax.lax.optimization_barrier(jnp.asarray(True))
-    return jax.lax.cond(always, f, never, *arrays)
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(apart)(*arrays)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), inline=True)

@@ -30,8 +30,10 @@ def batch_over(mesh: AbstractMesh, axes: tuple[str, ...]) -> Iterator[None]:
         yield
 
 
-def by_device(f: Callable, *arrays, batch: int = 1, totals: bool = False):
-    """`f(*arrays)`, on each device for its own examples.
+def by_device(f: Callable, arrays: tuple, batch: int = 1, totals: bool = False) -> Callable:
+    """`f`, or in a mesh what runs it on each device for the device's own examples.
+
+    What it returns is called with the arrays: `by_device(f, arrays)(*arrays)`.
 
     Args:
         f: a function of arrays. What it gives has examples on its first axis; with
@@ -45,20 +47,18 @@ def by_device(f: Callable, *arrays, batch: int = 1, totals: bool = False):
     axes = _axes(mesh, arrays[0]) if batch and arrays[0].ndim else ()
     devices = math.prod(mesh.shape[a] for a in axes)
     if devices == 1 or not _divide(arrays[:batch], devices):
-        return f(*arrays)
+        return f
 
-    def local(*arrays):
-        found = f(*arrays)
-        if not totals:
-            return found
-        return found[0], jax.lax.psum(found[1], axes)
+    def summed(*arrays):
+        found, sums = f(*arrays)
+        return found, jax.lax.psum(sums, axes)
 
     return jax.shard_map(
-        local,
+        summed if totals else f,
         in_specs=tuple(P(axes) if i < batch else P() for i in range(len(arrays))),
         out_specs=(P(axes), P()) if totals else P(axes),
         axis_names=set(axes),
-    )(*arrays)
+    )
 
 
 def _divide(arrays, devices):

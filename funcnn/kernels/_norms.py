@@ -75,8 +75,9 @@ def pullback(normalized, centred, x, dy, scale, *statistics):
         dx, *sums = on_cpu(here, means, x, dy, scale, *statistics)
         return dx, sums
 
+    arrays = x, dy, *statistics, scale
     batch = (2 + len(statistics)) * (x.ndim > 1)
-    dx, sums = by_device(local, x, dy, *statistics, scale, batch=batch, totals=True)
+    dx, sums = by_device(local, arrays, batch, totals=True)(*arrays)
     return dx, *sums
 
 

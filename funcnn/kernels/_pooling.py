@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._compiler import on_cpu
-from funcnn.kernels._windows import Windows, take_taps
+from funcnn.kernels._taps import take_taps
+from funcnn.kernels._windows import Windows
 
 MANY = 16  # taps: beyond, a reduction is faster than as many slices
 

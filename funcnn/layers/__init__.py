@@ -14,13 +14,19 @@ any has `{}`. A `key` feeds randomness, such as dropout's; without one, `apply` 
 deterministic.
 """
 
-from funcnn.layers.attention._attention import MultiHeadAttention as MultiHeadAttention
-from funcnn.layers.attention._cache import Cache as Cache
-from funcnn.layers.attention._embed import Embed as Embed
-from funcnn.layers.attention._embed import PositionalEmbedding as PositionalEmbedding
-from funcnn.layers.attention._transformer import Transformer as Transformer
-from funcnn.layers.attention._transformer import head_weight as head_weight
-from funcnn.layers.attention._transformer_block import TransformerBlock as TransformerBlock
+# ruff: noqa: I001 - by room, from the inside out
+
+# What a layer is. Any two functions that do what it says will do.
+from funcnn.layers.protocol._layer import Layer as Layer
+
+# Of layers: in turn, with their input added, repeated, recomputed, in another dtype.
+from funcnn.layers.combinators._cast import Cast as Cast
+from funcnn.layers.combinators._remat import Remat as Remat
+from funcnn.layers.combinators._serial import Residual as Residual
+from funcnn.layers.combinators._serial import Serial as Serial
+from funcnn.layers.combinators._stack import Stack as Stack
+
+# Dense and gated maps, activations, norms, dropout, shapes, and any function.
 from funcnn.layers.basic._activations import Elu as Elu
 from funcnn.layers.basic._activations import Gelu as Gelu
 from funcnn.layers.basic._activations import LeakyRelu as LeakyRelu
@@ -40,11 +46,8 @@ from funcnn.layers.basic._norm import LayerNorm as LayerNorm
 from funcnn.layers.basic._norm import RMSNorm as RMSNorm
 from funcnn.layers.basic._shape import Flatten as Flatten
 from funcnn.layers.basic._shape import Lambda as Lambda
-from funcnn.layers.combinators._cast import Cast as Cast
-from funcnn.layers.combinators._combinators import Residual as Residual
-from funcnn.layers.combinators._combinators import Serial as Serial
-from funcnn.layers.combinators._remat import Remat as Remat
-from funcnn.layers.combinators._stack import Stack as Stack
+
+# Over images: convolutions, transposed and separable ones, and pools.
 from funcnn.layers.convolution._conv import Conv as Conv
 from funcnn.layers.convolution._conv_transpose import ConvTranspose as ConvTranspose
 from funcnn.layers.convolution._pooling import AvgPool as AvgPool
@@ -52,4 +55,12 @@ from funcnn.layers.convolution._pooling import GlobalAvgPool as GlobalAvgPool
 from funcnn.layers.convolution._pooling import MaxPool as MaxPool
 from funcnn.layers.convolution._separable import DepthwiseConv as DepthwiseConv
 from funcnn.layers.convolution._separable import SeparableConv as SeparableConv
-from funcnn.layers.protocol._layer import Layer as Layer
+
+# Over sequences: attention and its cache, embeddings, transformers.
+from funcnn.layers.attention._attention import MultiHeadAttention as MultiHeadAttention
+from funcnn.layers.attention._cache import Cache as Cache
+from funcnn.layers.attention._embed import Embed as Embed
+from funcnn.layers.attention._embed import PositionalEmbedding as PositionalEmbedding
+from funcnn.layers.attention._transformer import Transformer as Transformer
+from funcnn.layers.attention._transformer import head_weight as head_weight
+from funcnn.layers.attention._transformer_block import TransformerBlock as TransformerBlock

@@ -54,13 +54,15 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import as_array, boolean, float_arrays, integer, number
 from funcnn.foundation._checks import softcap as checked_softcap
 from funcnn.foundation._cotangents import cast_like
-from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._custom_vjp import custom_vjp
+from funcnn.foundation._dtypes import promote
 from funcnn.kernels import attention as blocks
+from funcnn.kernels.attention import _heads as heads
 
 Window = int | tuple[int | None, int | None] | None
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7, 8))
+@partial(custom_vjp, nondiff_argnums=(5, 6, 7, 8))
 def attention(
     q: jax.Array,
     k: jax.Array,
@@ -104,7 +106,7 @@ def attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap):
     q, k, v, bias = float_arrays("attention", optional=["bias"], q=q, k=k, v=v, bias=bias)
     mask = checked_mask(mask)
     check_shapes(q, k, v)
-    arrays = by_head(q, k, v, mask, bias)
+    arrays = heads.by_head(q, k, v, mask, bias)
     p = plan(arrays, causal, scale, window, softcap)
     out, top, total = blocks.forward(p, arrays)
     b, t, h = q.shape[:3]
@@ -114,10 +116,10 @@ def attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap):
 
 def attention_bwd(causal, scale, window, softcap, residuals, dy):
     q, k, v, mask, bias, y, top, total = residuals
-    arrays = by_head(q, k, v, mask, bias)
+    arrays = heads.by_head(q, k, v, mask, bias)
     p = plan(arrays, causal, scale, window, softcap)
     like = arrays[0]
-    out, dout = (queries_by_head(a.astype(like.dtype), k.shape[2]) for a in (y, dy))
+    out, dout = (heads.queries_by_head(a.astype(like.dtype), k.shape[2]) for a in (y, dy))
     dq, dk, dv, dbias = blocks.backward(p, arrays, out, top, total, dout)
     dq = jnp.moveaxis(dq, 3, 1).reshape(q.shape)
     dk, dv = jnp.swapaxes(dk, 1, 2), jnp.swapaxes(dv, 1, 2)
@@ -172,43 +174,6 @@ def plan(arrays, causal, scale, window, softcap):
     if causal:
         after = 0
     return blocks.plan(q, k, scale, (before, after), softcap)
-
-
-def by_head(q, k, v, mask, bias):
-    """All arrays with their axes as `_attention` wants them, in at least float32."""
-    dtype = accumulator(promote(*(a for a in (q, k, v, bias) if a is not None)))
-    shape = q.shape[0], q.shape[2], q.shape[1], k.shape[1]
-    b = None if bias is None else bias.astype(dtype)
-    return [
-        queries_by_head(q.astype(dtype), k.shape[2]),
-        *(jnp.swapaxes(a.astype(dtype), 1, 2) for a in (k, v)),
-        *(
-            scores_by_head(n, a, shape, k.shape[2])
-            for n, a in (("mask", mask), ("bias", b))
-        ),
-    ]
-
-
-def queries_by_head(a, heads):
-    """`(B, T, H, D)` to `(B, K, G, T, D)`."""
-    b, t, h, d = a.shape
-    return jnp.moveaxis(a.reshape(b, t, heads, h // heads, d), 1, 3)
-
-
-def scores_by_head(name, a, shape, heads):
-    """What broadcasts to `(B, H, T, S)`, with five axes that do to `(B, K, G, T, S)`."""
-    if a is None:
-        return None
-    fits = len(a.shape) <= 4 and all(
-        n in (1, m) for n, m in zip(a.shape[::-1], shape[::-1], strict=False)
-    )
-    if not fits:
-        raise ValueError(
-            f"attention needs {name} that broadcasts to (B, H, T, S) = {shape}; "
-            f"got {a.shape}."
-        )
-    b, h, t, s = (1,) * (4 - a.ndim) + a.shape
-    return a.reshape(b, *((1, 1) if h == 1 else (heads, h // heads)), t, s)
 
 
 def attention_reference(

@@ -25,13 +25,14 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import Like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.kernels._pooling import spread, window_sums
 from funcnn.kernels._windows import pool_windows, window_size
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+@partial(custom_vjp, nondiff_argnums=(1, 2, 3))
 def avg_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
     """Take the mean of each window.
 
@@ -59,7 +60,7 @@ def avg_pool_fwd(x, window, stride, padding):
     def local(x):
         return (window_sums(upcast(x), w) / window_size(w)).astype(x.dtype)
 
-    return by_device(local, x), Like.of(x)
+    return by_device(local, (x,))(x), Like.of(x)
 
 
 def avg_pool_bwd(window, stride, padding, x, dy):
@@ -68,7 +69,7 @@ def avg_pool_bwd(window, stride, padding, x, dy):
     def local(dy):
         return spread(upcast(dy) / window_size(w), w).astype(x.dtype)
 
-    return (by_device(local, dy),)
+    return (by_device(local, (dy,))(dy),)
 
 
 avg_pool.defvjp(avg_pool_fwd, avg_pool_bwd)

@@ -52,13 +52,15 @@ import numpy as np
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._compiler import apart
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, upcast
 from funcnn.foundation._products import matrix
+from funcnn.foundation._shapes import scale_and_offset
 
 FAR = 32  # deviations from 0, beyond which the rounding of a mean shows
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
+@partial(custom_vjp, nondiff_argnums=(3,))
 def batch_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float = 1e-6
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -85,11 +87,7 @@ def batch_norm(
 def batch_norm_fwd(x, scale, offset, eps):
     x, scale, offset = float_arrays("batch_norm", x=x, scale=scale, offset=offset)
     eps = number("batch_norm", "eps", eps, low=0.0)
-    if not x.ndim or not x.shape[-1:] == scale.shape == offset.shape:
-        raise ValueError(
-            f"batch_norm needs scale and offset of shape {x.shape[-1:] or '(C,)'} for x "
-            f"of shape {x.shape}; got scale {scale.shape} and offset {offset.shape}."
-        )
+    scale_and_offset("batch_norm", x, scale, offset, "C")
     mu, rest, variance = statistics(x)
     xf = upcast(x)
     gamma, beta = (upcast(a).astype(xf.dtype) for a in (scale, offset))

@@ -19,11 +19,13 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, integer
 from funcnn.foundation._cotangents import Like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._windows import put_taps, take_taps, window_size, windows
+from funcnn.kernels._taps import put_taps, take_taps
+from funcnn.kernels._windows import window_size, windows
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
+@partial(custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
 def col2im(
     cols: jax.Array, shape, kernel_size, stride=1, padding="SAME", dilation=1
 ) -> jax.Array:

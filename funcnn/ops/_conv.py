@@ -25,8 +25,8 @@ $\bar b = \sum_{n,i} \bar y[n, i]$.
 
 **Speed.** On a CPU these sums are taken in an order chosen from the shapes, where the
 compiler's own convolution is slow: as matrix products, as shifted images if depthwise, an
-image, a row of it, or a phase of the stride at a time. `funcnn/_convolution` has them;
-other platforms run their own convolution.
+image, a row of it, or a phase of the stride at a time. `funcnn/kernels/convolution` has
+them; other platforms run their own convolution.
 
 **Residuals.** $x$ and $w$: both are inputs, so nothing new is stored; $b$ for its dtype.
 """
@@ -41,14 +41,16 @@ import numpy as np
 from funcnn.foundation._checks import float_arrays, integer
 from funcnn.foundation._compiler import apart
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import promote, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import rows
+from funcnn.foundation._shapes import fitting_bias
 from funcnn.kernels._windows import spatial_rank, windows
 from funcnn.kernels.convolution import convolve, filter_gradient, input_gradient
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+@partial(custom_vjp, nondiff_argnums=(3, 4, 5, 6))
 def conv(
     x: jax.Array,
     weight: jax.Array,
@@ -104,11 +106,7 @@ def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
             f"conv needs groups that divide the {weight.shape[-1]} output channels of "
             f"weight; got {groups}."
         )
-    if bias is not None and bias.shape != weight.shape[-1:]:
-        raise ValueError(
-            f"conv needs bias of shape {weight.shape[-1:]} for weight of shape "
-            f"{weight.shape}; got {bias.shape}."
-        )
+    fitting_bias("conv", weight, bias)
     w = windows("conv", x.shape[1:-1], weight.shape[:-2], stride, padding, dilation)
     dtype = promote(*(a for a in (x, weight, bias) if a is not None))
 
@@ -119,7 +117,8 @@ def conv_fwd(x, weight, bias, stride, padding, dilation, groups):
             y = apart(operator.add, y.shape, y, bias.astype(y.dtype))
         return y.astype(dtype)
 
-    return by_device(local, x, weight, bias), (x, weight, bias)
+    arrays = x, weight, bias
+    return by_device(local, arrays)(*arrays), arrays
 
 
 def conv_bwd(stride, padding, dilation, groups, residuals, dy):
@@ -131,7 +130,8 @@ def conv_bwd(stride, padding, dilation, groups, residuals, dy):
         dweight = filter_gradient(x, dy, w, groups)
         return dx, (dweight, None if bias is None else upcast(dy).sum(rows(dy)))
 
-    dx, totals = by_device(local, x, dy, weight, batch=2, totals=True)
+    arrays = x, dy, weight
+    dx, totals = by_device(local, arrays, 2, totals=True)(*arrays)
     return cast_like((dx, *totals), residuals)
 
 

@@ -30,14 +30,16 @@ import numpy as np
 
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import promote, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import rows
+from funcnn.foundation._shapes import fitting_bias
 from funcnn.kernels._windows import spatial_rank, transposed_windows
 from funcnn.kernels.convolution import convolve, filter_gradient, input_gradient
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+@partial(custom_vjp, nondiff_argnums=(3, 4, 5))
 def conv_transpose(
     x: jax.Array,
     weight: jax.Array,
@@ -83,11 +85,7 @@ def conv_transpose_fwd(x, weight, bias, stride, padding, dilation):
             f"conv_transpose needs weight of shape ({needed}) for x of shape {x.shape}; "
             f"got {weight.shape}."
         )
-    if bias is not None and bias.shape != weight.shape[-1:]:
-        raise ValueError(
-            f"conv_transpose needs bias of shape {weight.shape[-1:]} for weight of shape "
-            f"{weight.shape}; got {bias.shape}."
-        )
+    fitting_bias("conv_transpose", weight, bias)
     w = geometry(x, weight, stride, padding, dilation)
     dtype = promote(*(a for a in (x, weight, bias) if a is not None))
 
@@ -97,7 +95,8 @@ def conv_transpose_fwd(x, weight, bias, stride, padding, dilation):
             y = y + bias.astype(y.dtype)
         return y.astype(dtype)
 
-    return by_device(local, x, weight, bias), (x, weight, bias)
+    arrays = x, weight, bias
+    return by_device(local, arrays)(*arrays), arrays
 
 
 def conv_transpose_bwd(stride, padding, dilation, residuals, dy):
@@ -109,7 +108,8 @@ def conv_transpose_bwd(stride, padding, dilation, residuals, dy):
         dweight = turned(filter_gradient(dy, x, w))
         return dx, (dweight, None if bias is None else upcast(dy).sum(rows(dy)))
 
-    dx, totals = by_device(local, x, dy, weight, batch=2, totals=True)
+    arrays = x, dy, weight
+    dx, totals = by_device(local, arrays, 2, totals=True)(*arrays)
     return cast_like((dx, *totals), residuals)
 
 

@@ -28,11 +28,12 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import as_labels, float_arrays, number
 from funcnn.foundation._cotangents import Like, cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.kernels._labels import in_range, one_hot
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(custom_vjp, nondiff_argnums=(2,))
 def cross_entropy(probs: jax.Array, labels: jax.Array, eps: float = 1e-10) -> jax.Array:
     """Cross entropy between labels and probabilities, for each example.
 

@@ -17,14 +17,16 @@ $$\bar x = \bar y\, W^\top, \qquad \bar W = \sum_{\rm rows} x^\top \bar y, \qqua
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._checks import affine, float_arrays
+from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import contract, matrix, rows
+from funcnn.foundation._shapes import affine
 
 
-@jax.custom_vjp
+@custom_vjp
 def dense(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """Return `x @ weight + bias`.
 
@@ -49,15 +51,22 @@ def dense_fwd(x, weight, bias):
         "dense", x=x, weight=weight, bias=bias, optional=("bias",)
     )
     affine("dense", x, weight, bias)
+    arrays = x, weight, bias
+    return by_device(affine_map, arrays, x.ndim > 1)(*arrays), arrays
 
-    def local(x, weight, bias):
-        if bias is None:
-            return contract(x, weight, (x.ndim - 1,), (0,))
+
+def affine_map(x, weight, bias):
+    dtype = promote(x, weight)
+    y = jax.lax.dot_general(
+        x.astype(dtype),
+        weight.astype(dtype),
+        (((x.ndim - 1,), (0,)), ((), ())),
+        preferred_element_type=accumulator(dtype),
+    )
+    if bias is not None:
         dtype = promote(x, weight, bias)
-        sums = contract(x, weight, (x.ndim - 1,), (0,), accumulator(dtype))
-        return (sums + bias.astype(sums.dtype)).astype(dtype)
-
-    return by_device(local, x, weight, bias, batch=x.ndim > 1), (x, weight, bias)
+        y = y.astype(accumulator(dtype)) + bias.astype(accumulator(dtype))
+    return y.astype(dtype)
 
 
 def dense_bwd(residuals, dy):
@@ -68,7 +77,8 @@ def dense_bwd(residuals, dy):
         dweight = contract(matrix(x), matrix(dy), (0,), (0,), weight.dtype)
         return dx, (dweight, None if bias is None else upcast(dy).sum(rows(dy)))
 
-    dx, totals = by_device(local, x, dy, weight, batch=2 * (x.ndim > 1), totals=True)
+    arrays = x, dy, weight
+    dx, totals = by_device(local, arrays, 2 * (x.ndim > 1), totals=True)(*arrays)
     return cast_like((dx, *totals), residuals)
 
 

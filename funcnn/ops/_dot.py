@@ -20,10 +20,11 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._products import contract
 
 
-@jax.custom_vjp
+@custom_vjp
 def dot(a: jax.Array, b: jax.Array) -> jax.Array:
     """Multiply as `numpy.dot` does. For stacks of matrices, see `matmul`.
 

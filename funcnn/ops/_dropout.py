@@ -25,9 +25,10 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._cotangents import Like, cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(custom_vjp, nondiff_argnums=(2,))
 def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     """Drop elements at random and scale the others up.
 

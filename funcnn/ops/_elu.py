@@ -22,10 +22,11 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, number
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def elu(x: jax.Array, alpha: float = 1.0) -> jax.Array:
     """Return `x` where positive and `alpha * (exp(x) - 1)` elsewhere.
 

@@ -38,13 +38,14 @@ import numpy as np
 
 from funcnn.foundation._checks import as_array, float_arrays
 from funcnn.foundation._cotangents import Like, cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import empty_sum
 from funcnn.kernels._labels import in_range
 
 
-@jax.custom_vjp
+@custom_vjp
 def embed(table: jax.Array, ids: jax.Array) -> jax.Array:
     """Return the rows of `table` that `ids` name.
 
@@ -80,7 +81,7 @@ def embed_fwd(table, ids):
             mode="fill", fill_value=jnp.nan, wrap_negative_indices=False
         )
 
-    return by_device(local, ids, table), (ids, Like.of(table))
+    return by_device(local, (ids, table))(ids, table), (ids, Like.of(table))
 
 
 def embed_bwd(residuals, dy):
@@ -92,7 +93,7 @@ def embed_bwd(residuals, dy):
             upcast(dy), mode="drop", wrap_negative_indices=False
         )
 
-    _, dtable = by_device(local, ids, dy, batch=2, totals=True)
+    _, dtable = by_device(local, (ids, dy), 2, totals=True)(ids, dy)
     return cast_like((dtable, None), residuals[::-1])
 
 

@@ -29,14 +29,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._checks import boolean, float_arrays, same_shape
+from funcnn.foundation._checks import boolean, float_arrays
 from funcnn.foundation._compiler import anew
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._shapes import same_shape
 from funcnn.ops._gelu import activation, gelu_reference, slope
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(custom_vjp, nondiff_argnums=(2,))
 def geglu(gate: jax.Array, value: jax.Array, approximate: bool = True) -> jax.Array:
     """Return `gelu(gate, approximate) * value`, elementwise.
 

@@ -30,13 +30,14 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import boolean, float_arrays
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 
 ROOT = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def gelu(x: jax.Array, approximate: bool = True) -> jax.Array:
     """Return `x * Phi(x)`, elementwise, in the shape and dtype of `x`.
 

@@ -48,21 +48,21 @@ two a group and image, and $\beta$ for its dtype. We recompute $\hat x$.
 $\beta$, with a finite gradient as long as $\epsilon > 0$.
 """
 
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, integer, number
-from funcnn.foundation._compiler import apart
 from funcnn.foundation._cotangents import cast_like
-from funcnn.foundation._dtypes import upcast
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._mesh import by_device
+from funcnn.foundation._shapes import scale_and_offset
+from funcnn.kernels._group_norm import backward, forward
 from funcnn.kernels._windows import spatial_rank
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@partial(custom_vjp, nondiff_argnums=(3, 4))
 def group_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, groups: int, eps: float = 1e-6
 ) -> jax.Array:
@@ -98,121 +98,23 @@ def group_norm_fwd(x, scale, offset, groups, eps):
             f"group_norm needs groups that divide the {channels} channels of x; got "
             f"{groups}."
         )
-    if not (channels,) == scale.shape == offset.shape:
-        raise ValueError(
-            f"group_norm needs scale and offset of shape ({channels},) for x of shape "
-            f"{x.shape}; got scale {scale.shape} and offset {offset.shape}."
-        )
+    scale_and_offset("group_norm", x, scale, offset)
 
-    def local(x, scale, offset):
-        xf = upcast(x)
-        gamma, beta = (
-            upcast(a).astype(xf.dtype).reshape(groups, -1) for a in (scale, offset)
-        )
-        first = corner(xf)
-        total = positions(xf - over_image(first, x))
-        centre = apart(middle, x.shape, first, total, count(x))
-        squares = positions((xf - over_image(centre, x)) ** 2)
-        near, minus, off, r, factor, shift = apart(
-            affine, x.shape, first, total, centre, squares, gamma, beta, count(x), eps
-        )
-        y = (xf - over_image(near, x)) * over_image(factor, x) + over_image(shift, x)
-        return y.astype(x.dtype), minus, off, r
-
-    y, *statistics = by_device(local, x, scale, offset)
-    return y, (x, scale, offset, *statistics)
-
-
-def middle(first, total, positions):
-    """The mean of each channel, from the sum of how far it is from an element."""
-    return first + total / positions
-
-
-def affine(first, total, centre, squares, gamma, beta, positions, eps):
-    """What is kept of each group, and the slope and offset of each channel."""
-    mid, rest, variance = (
-        a.reshape(a.shape[0], *gamma.shape)
-        for a in (centre, total / positions - (centre - first), squares / positions)
-    )
-    off = of_group((mid - mid[..., :1]) + rest)
-    away = centre_in_group(mid, off)
-    r = jax.lax.rsqrt(of_group(variance - rest**2 + (away + rest) ** 2) + eps)
-    factor = r[..., None] * gamma
-    shift = beta + away * factor
-    factor, shift = (a.reshape(centre.shape) for a in (factor, shift))
-    return centre, -centre, off, r, factor, shift
-
-
-def centre_in_group(centre, off):
-    """How far a channel's centre is from its group's mean."""
-    return (centre - centre[..., :1]) - off[..., None]
+    arrays = x, scale, offset
+    y, *statistics = by_device(partial(forward, groups, eps), arrays)(*arrays)
+    return y, (*arrays, *statistics)
 
 
 def group_norm_bwd(groups, eps, residuals, dy):
     del groups, eps  # they act through the statistics
     x, scale, offset, *statistics = residuals
 
-    def local(x, dy, minus, off, r, scale):
-        xf, dyf = upcast(x), upcast(dy)
-        gamma = scale.astype(dyf.dtype).reshape(r.shape[1], -1)
-        s, t = positions(dyf), positions(dyf * (xf + over_image(minus, x)))
-        sums, near, factor, slope, shift = apart(
-            pulled_back, x.shape, t, s, minus, off, r, gamma, count(x)
-        )
-        dx = dyf * over_image(factor, x) + over_image(shift, x)
-        dx = dx - (xf + over_image(near, x)) * over_image(slope, x)
-        dscale = slopes(t, s, minus, off, r).sum(0).ravel()
-        return dx, (dscale, sums.sum(0))
-
-    dx, totals = by_device(local, x, dy, *statistics, scale, batch=5, totals=True)
+    arrays = x, dy, *statistics, scale
+    dx, totals = by_device(backward, arrays, 5, totals=True)(*arrays)
     return cast_like((dx, *totals), (x, scale, offset))
 
 
-def slopes(t, s, minus, off, r):
-    """$t$, from the same sum with a channel's centre for its group's mean."""
-    size = s.shape[-1] // r.shape[-1]
-    t, s, minus = (a.reshape(*r.shape, size) for a in (t, s, minus))
-    return r[..., None] * (t + centre_in_group(-minus, off) * s)
-
-
-def pulled_back(t, s, minus, off, r, gamma, positions):
-    """What `x` and its cotangent are put together by, at each channel."""
-    t = slopes(t, s, minus, off, r)
-    slope = (r**2 * of_group(gamma * t) / positions)[..., None]
-    shift = (r * of_group(gamma * s.reshape(t.shape)) / positions)[..., None]
-    away = centre_in_group(-minus.reshape(t.shape), off)
-    found = r[..., None] * gamma, jnp.broadcast_to(slope, t.shape), -away * slope - shift
-    return s, minus, *(a.reshape(minus.shape) for a in found)
-
-
 group_norm.defvjp(group_norm_fwd, group_norm_bwd)
-
-
-def corner(x):
-    """The first position of each image, `(N, C)`; zeros if there are none."""
-    if 0 in x.shape[1:-1]:
-        return positions(x)
-    return x[(slice(None), *(0,) * (x.ndim - 2))]
-
-
-def positions(a):
-    """The sum over the positions of an image, `(N, C)`."""
-    return a.sum(tuple(range(1, a.ndim - 1)))
-
-
-def count(a):
-    """How many positions an image has; 1 if there are none."""
-    return float(max(math.prod(a.shape[1:-1]), 1))
-
-
-def of_group(a):
-    """The mean over each group's channels, `(N, groups)`."""
-    return (a / a.shape[-1]).sum(-1)
-
-
-def over_image(a, x):
-    """What channels have, at each position of their image."""
-    return jnp.expand_dims(a, tuple(range(1, x.ndim - 1)))
 
 
 def group_norm_reference(x, scale, offset, groups, eps=1e-6):

@@ -23,11 +23,13 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import Like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._windows import put_taps, spatial_rank, take_taps, window_size, windows
+from funcnn.kernels._taps import put_taps, take_taps
+from funcnn.kernels._windows import spatial_rank, window_size, windows
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3, 4))
+@partial(custom_vjp, nondiff_argnums=(1, 2, 3, 4))
 def im2col(x: jax.Array, kernel_size, stride=1, padding="SAME", dilation=1) -> jax.Array:
     """Lay the windows of images out as rows.
 

@@ -38,14 +38,16 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._mesh import by_device
+from funcnn.foundation._shapes import scale_and_offset
 from funcnn.kernels._norms import pullback
 
 mean = partial(jnp.mean, axis=-1, keepdims=True)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
+@partial(custom_vjp, nondiff_argnums=(3,))
 def layer_norm(
     x: jax.Array, scale: jax.Array, offset: jax.Array, eps: float = 1e-6
 ) -> jax.Array:
@@ -70,11 +72,7 @@ def layer_norm(
 def layer_norm_fwd(x, scale, offset, eps):
     x, scale, offset = float_arrays("layer_norm", x=x, scale=scale, offset=offset)
     eps = number("layer_norm", "eps", eps, low=0.0)
-    if not x.ndim or not x.shape[-1:] == scale.shape == offset.shape:
-        raise ValueError(
-            f"layer_norm needs scale and offset of shape {x.shape[-1:] or '(d,)'} for x "
-            f"of shape {x.shape}; got scale {scale.shape} and offset {offset.shape}."
-        )
+    scale_and_offset("layer_norm", x, scale, offset)
 
     def local(x, scale, offset):
         xf, gamma, beta = upcast(x), upcast(scale), upcast(offset)
@@ -84,8 +82,9 @@ def layer_norm_fwd(x, scale, offset, eps):
         y = gamma.astype(xf.dtype) * ((xf - mu) - rest) * r + beta.astype(xf.dtype)
         return y.astype(x.dtype), mu, rest, r
 
-    y, *statistics = by_device(local, x, scale, offset, batch=x.ndim > 1)
-    return y, (x, scale, offset, *statistics)
+    arrays = x, scale, offset
+    y, *statistics = by_device(local, arrays, x.ndim > 1)(*arrays)
+    return y, (*arrays, *statistics)
 
 
 def layer_norm_bwd(eps, residuals, dy):

@@ -20,9 +20,10 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, number
+from funcnn.foundation._custom_vjp import custom_vjp
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
     """Return `x` where positive and `negative_slope * x` elsewhere.
 

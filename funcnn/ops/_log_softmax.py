@@ -28,11 +28,12 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import axis as checked_axis
 from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.kernels._labels import log_normalizer
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def log_softmax(x: jax.Array, axis: int = -1) -> jax.Array:
     """Subtract the logarithm of the sum of exponentials along `axis`.
 

@@ -22,10 +22,11 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like, unbroadcast
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
 
 
-@jax.custom_vjp
+@custom_vjp
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     """Multiply matrices, or stacks of them.
 

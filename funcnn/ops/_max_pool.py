@@ -26,11 +26,13 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import Like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._windows import pool_windows, put_taps, take_taps
+from funcnn.kernels._taps import put_taps, take_taps
+from funcnn.kernels._windows import pool_windows
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
+@partial(custom_vjp, nondiff_argnums=(1, 2, 3))
 def max_pool(x: jax.Array, window, stride=None, padding="VALID") -> jax.Array:
     """Take the maximum of each window.
 

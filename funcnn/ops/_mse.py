@@ -13,12 +13,14 @@ $$\bar p = 2\,(p - t)\,\bar y, \qquad \bar t = -\bar p.$$
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._checks import float_arrays, same_shape
+from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._shapes import same_shape
 
 
-@jax.custom_vjp
+@custom_vjp
 def mse(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """Return `(prediction - target) ** 2`, elementwise.
 

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._custom_vjp import custom_vjp
 
 
-@jax.custom_vjp
+@custom_vjp
 def relu(x: jax.Array) -> jax.Array:
     """Return `max(x, 0)`, elementwise, in the shape and dtype of `x`.
 

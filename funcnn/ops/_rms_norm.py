@@ -31,6 +31,7 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.kernels._norms import pullback
@@ -38,7 +39,7 @@ from funcnn.kernels._norms import pullback
 mean = partial(jnp.mean, axis=-1, keepdims=True)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(custom_vjp, nondiff_argnums=(2,))
 def rms_norm(x: jax.Array, scale: jax.Array, eps: float = 1e-6) -> jax.Array:
     """Divide `x` by its root mean square over the last axis, then multiply by `scale`.
 
@@ -72,7 +73,7 @@ def rms_norm_fwd(x, scale, eps):
         y = upcast(scale).astype(xf.dtype) * (xf * r)
         return y.astype(x.dtype), r
 
-    y, r = by_device(local, x, scale, batch=x.ndim > 1)
+    y, r = by_device(local, (x, scale), x.ndim > 1)(x, scale)
     return y, (x, scale, r)
 
 

@@ -37,11 +37,12 @@ import numpy as np
 
 from funcnn.foundation._checks import as_array, float_arrays, number
 from funcnn.foundation._cotangents import Like, cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.kernels._angles import cos_sin
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(custom_vjp, nondiff_argnums=(2,))
 def rope(
     x: jax.Array, positions: jax.Array | None = None, base: float = 10000.0
 ) -> jax.Array:

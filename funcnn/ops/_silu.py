@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 
 
-@jax.custom_vjp
+@custom_vjp
 def silu(x: jax.Array) -> jax.Array:
     """Return `x * sigmoid(x)`, elementwise, in the shape and dtype of `x`.
 

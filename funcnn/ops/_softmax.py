@@ -24,10 +24,11 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import axis as checked_axis
 from funcnn.foundation._checks import float_arrays
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
+@partial(custom_vjp, nondiff_argnums=(1,))
 def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
     """Exponentiate and normalise along `axis`.
 

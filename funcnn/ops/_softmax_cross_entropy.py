@@ -41,11 +41,12 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import as_labels, float_arrays, number
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.kernels._labels import in_range, log_normalizer, one_hot, probabilities
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@partial(custom_vjp, nondiff_argnums=(2, 3))
 def softmax_cross_entropy(
     logits: jax.Array,
     labels: jax.Array,

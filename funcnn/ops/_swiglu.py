@@ -27,14 +27,16 @@ Large arrays take less time with $\sigma$ computed in either.
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._checks import float_arrays, same_shape
+from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._compiler import anew
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._shapes import same_shape
 from funcnn.ops._silu import activation, silu_reference, slope
 
 
-@jax.custom_vjp
+@custom_vjp
 def swiglu(gate: jax.Array, value: jax.Array) -> jax.Array:
     """Return `silu(gate) * value`, elementwise.
 

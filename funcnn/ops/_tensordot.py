@@ -22,10 +22,11 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, integer
 from funcnn.foundation._cotangents import cast_like
+from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._products import contract
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
+@partial(custom_vjp, nondiff_argnums=(2,))
 def tensordot(a: jax.Array, b: jax.Array, axes=2) -> jax.Array:
     """Contract axes of `a` with axes of `b`, as `numpy.tensordot`.
 

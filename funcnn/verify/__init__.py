@@ -12,9 +12,9 @@ from funcnn.verify.check._compare import compare as compare
 from funcnn.verify.check._ops import check_ops as check_ops
 from funcnn.verify.claims._claims import CLAIMS as CLAIMS
 from funcnn.verify.functions._autodiff import autodiff as autodiff
+from funcnn.verify.functions._op import Op as Op
+from funcnn.verify.functions._op import discover as discover
 from funcnn.verify.functions._spec import arguments as arguments
-from funcnn.verify.functions._subject import Op as Op
-from funcnn.verify.functions._subject import discover as discover
 from funcnn.verify.measures._costs import costs as costs
 from funcnn.verify.measures._residuals import residuals as residuals
 from funcnn.verify.report._report import Report as Report

@@ -9,12 +9,12 @@ import time
 
 from funcnn.verify.check._ops import check_ops
 from funcnn.verify.claims._claims import CLAIMS
-from funcnn.verify.command._target import checker, known
+from funcnn.verify.command._find_function import checker, known
+from funcnn.verify.functions._op import discover
 from funcnn.verify.functions._spec import GRAMMAR
-from funcnn.verify.functions._subject import discover
 from funcnn.verify.measures._costs import CostTable, cost_table
-from funcnn.verify.report._layout import meaning
 from funcnn.verify.report._report import Report
+from funcnn.verify.report._text_tables import meaning
 from funcnn.verify.transformations._matrix import eight_devices, matrix
 
 USAGE = """\

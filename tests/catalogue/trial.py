@@ -11,7 +11,8 @@ from jax.test_util import check_grads
 from funcnn import verify
 from funcnn.verify.check._check import examine
 from funcnn.verify.claims._claims import CLAIMS
-from funcnn.verify.functions._subject import Op, Split
+from funcnn.verify.functions._op import Op
+from funcnn.verify.functions._split import SplitArguments
 from tests.catalogue.entry import Entry
 
 
@@ -80,7 +81,7 @@ JUDGES: dict[str, Callable[[Entry, int, bool], list[bool]]] = {
 def _alarmed(entry, seed, **options):
     with as_users_have_it():
         args = entry.args(np.random.default_rng(seed))
-        split = Split(entry.f, args)
+        split = SplitArguments(entry.f, args)
         double = any(leaf.dtype == np.float64 for leaf in split.leaves)
         with jax.enable_x64(double):
             try:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from examples.encoder import Encoder, from_bert
+from tests.support.drawn_params import drawn
 
 REAL = np.arange(9) < np.array([[9], [6], [1]])
 
@@ -64,7 +65,8 @@ def test_as_bert(bert, dtype):
 def test_params_of_bert_are_those_of_init(bert):
     weights = {k: v.numpy() for k, v in bert.state_dict().items()}
     encoder = Encoder(50, 32, heads=4, depth=2, length=16)
-    params = encoder.init(jax.random.key(0), jax.ShapeDtypeStruct((3, 9), "int32"))
+    ids = jax.ShapeDtypeStruct((3, 9), "int32")
+    params = jax.eval_shape(lambda key: encoder.init(key, ids), jax.random.key(0))
     shapes = jax.tree.map(jnp.shape, params)
     assert jax.tree.map(jnp.shape, from_bert(weights, depth=2)) == shapes
 
@@ -72,7 +74,7 @@ def test_params_of_bert_are_those_of_init(bert):
 def test_padding_is_not_read():
     ids, types = inputs()
     encoder = Encoder(50, 16, heads=2, depth=2, length=9)
-    params = encoder.init(jax.random.key(0), jax.ShapeDtypeStruct((3, 9), "int32"))
+    params = drawn(encoder, jax.ShapeDtypeStruct((3, 9), "int32"))
     apply = jax.jit(encoder.apply)
     states, summary = apply(params, ids, types=types, mask=REAL)
     others = np.where(REAL, ids, 7)

@@ -11,6 +11,7 @@ from funcnn import ops, verify
 from funcnn.kernels import attention as _attention
 from funcnn.kernels.attention import _plan
 from funcnn.ops._attention import attention_reference
+from tests.support import claims
 
 RNG = np.random.default_rng
 MODES = {
@@ -54,6 +55,21 @@ def agree(f, g, args, rtol):
         np.testing.assert_allclose(a, b, rtol=0, atol=rtol * max(1, np.abs(b).max()))
 
 
+TELLING = (
+    "mask, one row empty",
+    "bias a head and key, causal",
+    "grouped",
+    "sliding window",
+    "everything",
+)
+
+
+def test_values_and_cotangents_in_blocks(blocks_of):
+    blocks_of(8, 1)
+    claims.hold("attention", *TELLING)
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("scores, shortest", [(8, 1), (24, 2)])
 def test_all_claims_hold_in_blocks(scores, shortest, blocks_of):
     blocks_of(scores, shortest)
@@ -61,8 +77,29 @@ def test_all_claims_hold_in_blocks(scores, shortest, blocks_of):
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("lengths", [(1, 1), (37, 61), (61, 37), (299, 300)], ids=str)
+# a mode of each kind at each kind of length
+QUICK = {
+    ((1, 1), "causal"),
+    ((37, 61), "plain"),
+    ((37, 61), "sliding window"),
+    ((61, 37), "window"),
+    ((61, 37), "softcap"),
+    ((61, 37), "forwards"),
+    ((299, 300), "causal"),
+}
+LENGTHS = [
+    pytest.param(
+        lengths,
+        mode,
+        id=f"{lengths}, {mode}",
+        marks=() if (lengths, mode) in QUICK else pytest.mark.exhaustive,
+    )
+    for lengths in [(1, 1), (37, 61), (61, 37), (299, 300)]
+    for mode in MODES
+]
+
+
+@pytest.mark.parametrize("lengths, mode", LENGTHS)
 def test_lengths_that_no_block_divides(lengths, mode, blocks_of):
     blocks_of(2 * 4 * 32 * 16, 8)
     t, s = lengths
@@ -77,8 +114,19 @@ def test_lengths_that_no_block_divides(lengths, mode, blocks_of):
 MASKS = [(2, 4, 13, 11), (2, 1, 1, 11), (1, 4, 13, 1), (13, 11), (11,), ()]
 
 
-@pytest.mark.parametrize("shape", MASKS, ids=str)
-@pytest.mark.parametrize("scores", [2**22, 200])
+BROADCAST = [
+    pytest.param(
+        scores,
+        shape,
+        id=f"{scores}, {shape}",
+        marks=() if (scores == 200) == (i % 3 > 0) else pytest.mark.exhaustive,
+    )
+    for scores in [2**22, 200]
+    for i, shape in enumerate(MASKS)
+]
+
+
+@pytest.mark.parametrize("scores, shape", BROADCAST)
 def test_masks_and_biases_of_any_shape_that_broadcasts(shape, scores, blocks_of):
     blocks_of(scores, 2)
     mask = jnp.asarray(RNG(1).random(shape) < 0.6)
@@ -96,29 +144,50 @@ def test_a_query_that_sees_nothing_gives_zeros(scores, blocks_of):
     blocks_of(scores, 2)
     q, k, v = normals((1, 8, 2, 3), (1, 8, 2, 3), (1, 8, 2, 3))
     mask = jnp.ones((8, 8), bool).at[3].set(False)
-    y, pull = jax.vjp(lambda *a: ops.attention(*a, mask), q, k, v)
+    minus = jnp.where(mask, 0.0, -jnp.inf)
+
+    @jax.jit
+    def both(*arrays):
+        y, pull = jax.vjp(lambda *a: ops.attention(*a, mask), *arrays)
+        return y, pull(jnp.ones_like(y)), ops.attention(*arrays, bias=minus)
+
+    y, found, other = both(q, k, v)
     assert not y[:, 3].any()
     assert np.isfinite(y).all()
-    found = pull(jnp.ones_like(y))
     assert not found[0][:, 3].any()
     assert all(np.isfinite(a).all() for a in found)
-    minus = jnp.where(mask, 0.0, -jnp.inf)
-    np.testing.assert_array_equal(y, ops.attention(q, k, v, bias=minus))
+    np.testing.assert_array_equal(y, other)
 
 
+def test_values_and_cotangents_in_strips(monkeypatch):
+    monkeypatch.setattr(_plan, "NARROWEST", 1)
+    claims.hold("attention", "bias a head and key, causal", "sliding window", "everything")
+
+
+@pytest.mark.exhaustive
 def test_all_claims_hold_in_strips(monkeypatch):
     monkeypatch.setattr(_plan, "NARROWEST", 1)
     report = verify.check_ops(["attention"])
     assert report.ok, str(report)
 
 
-@pytest.mark.parametrize("lengths", [(13, 29), (30, 9)], ids=str)
-def test_strips_are_the_same_attention(lengths, monkeypatch):
+OPTIONS = [*MODES.values(), {"window": (3, 0)}, {"window": (0, 3)}, {"window": 0}]
+
+
+@pytest.mark.parametrize(
+    "lengths, options",
+    [
+        pytest.param((13, 29), OPTIONS[1::3], id="more keys, some options"),
+        pytest.param((30, 9), OPTIONS[::3], id="more queries, other options"),
+        pytest.param((13, 29), OPTIONS, id="more keys", marks=pytest.mark.exhaustive),
+        pytest.param((30, 9), OPTIONS, id="more queries", marks=pytest.mark.exhaustive),
+    ],
+)
+def test_strips_are_the_same_attention(lengths, options, monkeypatch):
     monkeypatch.setattr(_plan, "NARROWEST", 2)
     t, s = lengths
     mask = jnp.asarray(RNG(1).random((2, 1, t, s)) < 0.8)
     arrays = normals((2, t, 4, 3), (2, s, 2, 3), (2, s, 2, 3), (4, 1, s))
-    options = [*MODES.values(), {"window": (3, 0)}, {"window": (0, 3)}, {"window": 0}]
 
     def all_of(op):
         return lambda *a: jnp.stack([op(*a[:3], mask, a[3], **o) for o in options])
@@ -145,7 +214,12 @@ def test_rows_that_pad_a_block_add_nothing(blocks_of):
     blocks_of(4 * 11, 4)
     q, k, v = normals((1, 13, 1, 3), (1, 11, 1, 3), (1, 11, 1, 3))
     bias = jnp.full((1, 11), 1e4)
-    found = jax.vjp(lambda *a: ops.attention(*a[:3], bias=a[3]), q, k, v, bias)[1](q)
+
+    @jax.jit
+    def pulled(*arrays):
+        return jax.vjp(lambda *a: ops.attention(*a[:3], bias=a[3]), *arrays)[1](arrays[0])
+
+    found = pulled(q, k, v, bias)
     assert all(np.isfinite(a).all() for a in found)
 
 
@@ -190,9 +264,16 @@ def test_plans_keep_to_their_size():
             assert b * h * p.rows * p.columns <= 1.1 * _plan.BLOCK
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("scores", [2**22, 300])
-def test_as_torch(causal, scores, blocks_of):
+@pytest.mark.parametrize(
+    "scores, causal",
+    [
+        (2**22, False),
+        (300, True),
+        pytest.param(2**22, True, marks=pytest.mark.exhaustive),
+        pytest.param(300, False, marks=pytest.mark.exhaustive),
+    ],
+)
+def test_as_torch(scores, causal, blocks_of):
     torch = pytest.importorskip("torch")
     blocks_of(scores, 4)
     arrays = normals((2, 9, 4, 8), (2, 9, 4, 8), (2, 9, 4, 8), (2, 9, 4, 8))
@@ -201,7 +282,13 @@ def test_as_torch(causal, scores, blocks_of):
         *(a.transpose(1, 2) for a in tensors), is_causal=causal
     ).transpose(1, 2)
     theirs.backward(torch.tensor(arrays[3]))
-    y, pull = jax.vjp(lambda *a: ops.attention(*a, causal=causal), *arrays[:3])
+
+    @jax.jit
+    def both(q, k, v, dy):
+        y, pull = jax.vjp(lambda *a: ops.attention(*a, causal=causal), q, k, v)
+        return y, pull(dy)
+
+    y, found = both(*arrays)
     np.testing.assert_allclose(y, theirs.detach(), rtol=1e-12, atol=1e-12)
-    for mine, tensor in zip(pull(arrays[3]), tensors, strict=True):
+    for mine, tensor in zip(found, tensors, strict=True):
         np.testing.assert_allclose(mine, tensor.grad, rtol=1e-10, atol=1e-12)

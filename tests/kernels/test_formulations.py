@@ -13,6 +13,7 @@ from funcnn.foundation import _compiler
 from funcnn.kernels import _chunks, _norms, _pooling, _windows
 from funcnn.kernels import convolution as _convolution
 from funcnn.kernels.convolution import _choice, _strips
+from tests.support import claims
 
 # Each run forces one formulation of each map, where it applies.
 MAPS = {
@@ -56,23 +57,74 @@ def force(monkeypatch, names):
     return ran
 
 
-@pytest.fixture(autouse=True)
-def _traced_anew():
+@pytest.fixture
+def traced_anew():
     """What was traced before, and is afterwards, holds another choice."""
     jax.clear_caches()
     yield
     jax.clear_caches()
 
 
+def all_claims(*names):
+    report = verify.check_ops(names)
+    assert report.ok, str(report)
+
+
+def some_claims(*names):
+    """Values and cotangents, on cases of other kinds than the first alone."""
+    for name in names:
+        (op,) = verify.discover([name])
+        cases = list(op.cases(np.random.default_rng(0)))
+        claims.hold(name, *SHOWN.get(name, cases[1:3]))
+
+
+SHOWN = {
+    "avg_pool": ("2x2", "overlapping, SAME", "padding"),
+    "linear_softmax_cross_entropy": ("bias", "all at once"),
+}
+EVERY = [
+    pytest.param(some_claims, id="values and cotangents"),
+    pytest.param(all_claims, id="all claims", marks=pytest.mark.exhaustive),
+]
+
+
+def of_run(run):
+    return {map_: list(of)[run % len(of)] for map_, of in MAPS.items()}
+
+
+# of each geometry that sets formulations apart, and of each that one is only for
+TELLING = (
+    "no bias, 1x1",
+    "one sided padding",
+    "padding over kernel",
+    "dilation",
+    "groups",
+    "depthwise",
+    "3 axes",
+)
+
+
+@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.parametrize("run", range(RUNS))
+def test_values_and_cotangents_of_every_formulation(run, monkeypatch):
+    names = of_run(run)
+    ran = force(monkeypatch, names)
+    claims.hold("conv", *TELLING)
+    assert ran == set(names.items())
+
+
+@pytest.mark.exhaustive
+@pytest.mark.usefixtures("traced_anew")
 @pytest.mark.parametrize("run", range(RUNS))
 def test_all_claims_hold_for_every_formulation(run, monkeypatch):
-    names = {map_: list(of)[run % len(of)] for map_, of in MAPS.items()}
+    names = of_run(run)
     ran = force(monkeypatch, names)
     report = verify.check_ops(["conv", "conv_transpose"])
     assert report.ok, str(report)
     assert ran == set(names.items())
 
 
+@pytest.mark.usefixtures("traced_anew")
 def test_a_wrong_formulation_fails(monkeypatch):
     wrong = dict(_convolution.FILTER_GRADIENT)
     wrong["patches"] = lambda x, dy, w, groups: _convolution.FILTER_GRADIENT["windows"](
@@ -80,10 +132,9 @@ def test_a_wrong_formulation_fails(monkeypatch):
     )[::-1]
     monkeypatch.setattr(_convolution, "FILTER_GRADIENT", wrong)
     force(monkeypatch, {"filter_gradient": "patches"})
-    report = verify.check_ops(["conv"], claims=["vjp"])
-    failed = {row.case for row in report.rows if row.failure}
-    assert "3x3" in failed
-    assert "no bias, 1x1" not in failed  # one tap is the same turned around
+    claims.hold("conv", "no bias, 1x1")  # one tap is the same turned around
+    with pytest.raises(AssertionError, match="the cotangent of weight is wrong"):
+        claims.hold("conv", "dilation")
 
 
 def test_a_strip_has_as_many_blocks_as_it_reaches():
@@ -139,8 +190,10 @@ def test_a_batch_of_unknown_size_is_no_small_one():
     assert _choice.filter_gradient((n, 4, 4, 1), (n, 4, 4, 512), w, 1) == "platform"
 
 
+@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("name", ["taps", "tiles", "images"])
-def test_all_claims_hold_for_every_way_to_pool(name, monkeypatch):
+def test_all_claims_hold_for_every_way_to_pool(name, every, monkeypatch):
     usual, ran = _pooling.choose, set()
 
     def choose(w):
@@ -149,22 +202,23 @@ def test_all_claims_hold_for_every_way_to_pool(name, monkeypatch):
         return chosen
 
     monkeypatch.setattr(_pooling, "choose", choose)
-    report = verify.check_ops(["avg_pool"])
-    assert report.ok, str(report)
+    every("avg_pool")
     assert name in ran
 
 
-def test_all_claims_hold_for_norms_of_a_row_at_a_time(monkeypatch):
+@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.parametrize("every", EVERY)
+def test_all_claims_hold_for_norms_of_a_row_at_a_time(every, monkeypatch):
     monkeypatch.setattr(_norms, "rows_at_once", lambda shape, size: int(0 not in shape))
-    report = verify.check_ops(["layer_norm", "rms_norm"])
-    assert report.ok, str(report)
+    every("layer_norm", "rms_norm")
 
 
+@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("size", [1, 2])  # with 5 classes, no class left and one
-def test_all_claims_hold_for_chunks_of_the_classes(size, monkeypatch):
+def test_all_claims_hold_for_chunks_of_the_classes(size, every, monkeypatch):
     monkeypatch.setattr(_chunks, "classes_at_once", lambda _, most: min(size, most))
-    report = verify.check_ops(["linear_softmax_cross_entropy"])
-    assert report.ok, str(report)
+    every("linear_softmax_cross_entropy")
 
 
 def test_chunks_of_classes_are_even():
@@ -196,15 +250,18 @@ def test_a_large_vocabulary_takes_the_memory_of_a_chunk(classes, chunks):
     assert compiled.memory_analysis().temp_size_in_bytes < (chunks + 0.2) * chunk
 
 
-def test_all_claims_hold_for_what_is_computed_once(monkeypatch):
+@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.parametrize("every", EVERY)
+def test_all_claims_hold_for_what_is_computed_once(every, monkeypatch):
     calls = []
-    usual = jax.lax.cond
+    usual = _compiler.set_xla_metadata
     monkeypatch.setattr(_compiler, "LARGE", 0)
-    monkeypatch.setattr(jax.lax, "cond", lambda *a: (calls.append(a), usual(*a))[1])
+    monkeypatch.setattr(
+        _compiler, "set_xla_metadata", lambda **told: (calls.append(told), usual(**told))[1]
+    )
     for name in ("conv", "group_norm", "batch_norm", "rope"):
         calls.clear()
-        report = verify.check_ops([name])
-        assert report.ok, str(report)
+        every(name)
         assert calls
 
 
@@ -216,25 +273,27 @@ def test_what_is_computed_once_has_a_loop_of_its_own():
     x = np.ones((256, 256), np.float32)
     text = jax.jit(step).lower(x).compile().as_text()
     assert text.count(" sine(") == 1
-    assert " conditional(" in text
+    assert " call(" in text
     small = jax.jit(step).lower(x[:8, :8]).compile().as_text()
-    assert " conditional(" not in small
+    assert " call(" not in small
     exported = jax.export.export(jax.jit(step), platforms=["cuda"])(x).mlir_module()
-    assert "optimization_barrier" not in exported
+    assert "inlineable" not in exported
 
 
-def test_all_claims_hold_for_what_is_computed_anew(monkeypatch):
+@pytest.mark.usefixtures("traced_anew")
+@pytest.mark.parametrize("every", EVERY)
+def test_all_claims_hold_for_what_is_computed_anew(every, monkeypatch):
     calls = []
     usual = jax.lax.optimization_barrier
     monkeypatch.setattr(_compiler, "HUGE", 0)
     monkeypatch.setattr(
         jax.lax, "optimization_barrier", lambda x: (calls.append(x), usual(x))[1]
     )
-    report = verify.check_ops(["swiglu", "geglu"])
-    assert report.ok, str(report)
+    every("swiglu", "geglu")
     assert calls
 
 
+@pytest.mark.usefixtures("traced_anew")
 @pytest.mark.parametrize("op", [ops.swiglu, ops.geglu])
 def test_what_is_computed_anew_is_not_written_out(op, monkeypatch):
     monkeypatch.setattr(_compiler, "HUGE", 64 * 64)

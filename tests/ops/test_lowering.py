@@ -8,6 +8,7 @@ import pytest
 from jax import export
 
 from funcnn import layers, losses, ops, optim, train
+from tests.support.combinations import thinned
 
 PLATFORMS = ["cpu", "cuda", "rocm", "tpu"]
 
@@ -140,7 +141,7 @@ def abstract_params(name):
     return jax.eval_shape(model.init, jax.random.key(0), batch(name, jnp.float32)[0])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@thinned("name", list(MODELS), quick=4)
 def test_value_and_grad_lowers_everywhere(name):
     exported = export.export(value_and_grad(name), platforms=PLATFORMS)(
         abstract_params(name), batch(name, jnp.float32)
@@ -148,8 +149,13 @@ def test_value_and_grad_lowers_everywhere(name):
     assert exported.platforms == tuple(PLATFORMS)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
-@pytest.mark.parametrize("name", MODELS)
+STEPS = [
+    *[(name, "bfloat16") for name in MODELS],
+    *[(name, "float32") for name in reversed(MODELS)],
+]
+
+
+@thinned("name, dtype", STEPS, quick=2)
 def test_a_training_step_lowers_everywhere(name, dtype):
     model, loss = MODELS[name]
     optimizer = optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(1e-3))

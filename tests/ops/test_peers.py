@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from funcnn import ops
+from tests.support.combinations import combinations
 
 
 @pytest.fixture(scope="module")
@@ -91,13 +92,15 @@ def test_conv_as_torch(torch, name):
     check(torch, op, peer, *normals(x, weight, weight[-1:]))
 
 
-@pytest.mark.parametrize("rank", [1, 2, 3])
-@pytest.mark.parametrize(
-    ("kernel", "stride", "padding", "dilation"),
+@combinations(
+    "rank, geometry",
+    [1, 2, 3],
     [(3, 1, 0, 1), (3, 2, 1, 1), (4, 2, 1, 1), (2, 3, 0, 1), (3, 2, 2, 2)],
+    quick=2,
 )
-def test_conv_transpose_as_torch(torch, rank, kernel, stride, padding, dilation):
+def test_conv_transpose_as_torch(torch, rank, geometry):
     """PyTorch turns the kernel around, and its padding is what a convolution would have."""
+    kernel, stride, padding, dilation = geometry
     function = getattr(torch.nn.functional, f"conv_transpose{rank}d")
     low = dilation * (kernel - 1) - padding
 
@@ -114,8 +117,7 @@ def test_conv_transpose_as_torch(torch, rank, kernel, stride, padding, dilation)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
-@pytest.mark.parametrize("dilation", [1, 2])
-@pytest.mark.parametrize("kernel", [(3,), (4,), (3, 3), (2, 5), (4, 1, 2)], ids=str)
+@combinations("kernel, dilation", [(3,), (4,), (3, 3), (2, 5), (4, 1, 2)], [1, 2], quick=3)
 def test_same_padding_as_torch(torch, kernel, dilation):
     """Both put the odd zero after."""
     rank = len(kernel)
@@ -132,12 +134,18 @@ def test_same_padding_as_torch(torch, kernel, dilation):
     check(torch, op, peer, *normals((2, *(7, 6, 5)[:rank], 2), (*kernel, 2, 3)))
 
 
-@pytest.mark.parametrize("ties", [False, True], ids=["distinct", "ties"])
-@pytest.mark.parametrize(
-    ("window", "stride", "padding"),
-    [(2, None, 0), (3, 2, 1), ((2, 3), (3, 1), (1, 0)), (3, 1, 1), ((4, 2), 2, (2, 1))],
-)
-def test_max_pool_as_torch(torch, window, stride, padding, ties):
+WINDOWS = [
+    (2, None, 0),
+    (3, 2, 1),
+    ((2, 3), (3, 1), (1, 0)),
+    (3, 1, 1),
+    ((4, 2), 2, (2, 1)),
+]
+
+
+@combinations("geometry, ties", WINDOWS, [False, True], quick=3)
+def test_max_pool_as_torch(torch, geometry, ties):
+    window, stride, padding = geometry
     (x,) = normals((2, 8, 9, 3))
     if ties:
         x = np.random.default_rng(2).integers(-2, 1, x.shape).astype(np.float64)
@@ -153,10 +161,7 @@ def test_max_pool_as_torch(torch, window, stride, padding, ties):
     check(torch, op, peer, x)
 
 
-@pytest.mark.parametrize(
-    ("window", "stride", "padding"),
-    [(2, None, 0), (3, 2, 1), ((2, 3), (3, 1), (1, 0)), (3, 1, 1), ((4, 2), 2, (2, 1))],
-)
+@pytest.mark.parametrize(("window", "stride", "padding"), WINDOWS)
 def test_avg_pool_as_torch(torch, window, stride, padding):
     pads = (padding, padding) if isinstance(padding, int) else padding
 
@@ -182,8 +187,10 @@ def test_pools_over_one_and_three_axes_as_torch(torch, name, rank):
     check(torch, lambda x: getattr(ops, name)(x, 3, 2, 1), peer, *normals(shape))
 
 
-@pytest.mark.parametrize("eps", [1e-6, 0.1])
-@pytest.mark.parametrize("shape", [(7,), (4, 5), (2, 3, 6), (5, 1), (2, 0, 3)], ids=str)
+NORMALIZED = [(7,), (4, 5), (2, 3, 6), (5, 1), (2, 0, 3)]
+
+
+@combinations("shape, eps", NORMALIZED, [1e-6, 0.1], quick=3)
 def test_layer_norm_as_torch(torch, shape, eps):
     width = shape[-1:]
 
@@ -196,8 +203,7 @@ def test_layer_norm_as_torch(torch, shape, eps):
     check(torch, op, peer, *normals(shape, width, width))
 
 
-@pytest.mark.parametrize("eps", [1e-6, 0.1])
-@pytest.mark.parametrize("shape", [(7,), (4, 5), (2, 3, 6), (5, 1), (2, 0, 3)], ids=str)
+@combinations("shape, eps", NORMALIZED, [1e-6, 0.1], quick=3)
 def test_rms_norm_as_torch(torch, shape, eps):
     width = shape[-1:]
 
@@ -207,8 +213,7 @@ def test_rms_norm_as_torch(torch, shape, eps):
     check(torch, lambda x, scale: ops.rms_norm(x, scale, eps), peer, *normals(shape, width))
 
 
-@pytest.mark.parametrize("groups", [1, 2, 6])
-@pytest.mark.parametrize("size", [(5,), (4, 3), (2, 3, 2)], ids=str)
+@combinations("size, groups", [(5,), (4, 3), (2, 3, 2)], [1, 2, 6], quick=2)
 def test_group_norm_as_torch(torch, size, groups):
     def peer(x, scale, offset):
         first = channels_first(x)
@@ -304,9 +309,13 @@ def test_softmaxes_as_torch(torch, name, axis):
     check(torch, lambda x: op(x, axis), lambda x: peer(x, axis), 5 * x)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
-@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 4)], ids=str)
-@pytest.mark.parametrize("kind", ["integers", "probabilities"])
+@combinations(
+    "kind, shape, smoothing",
+    ["integers", "probabilities"],
+    [(6, 5), (2, 3, 4)],
+    [0.0, 0.1, 0.7],
+    quick=5,
+)
 def test_softmax_cross_entropy_as_torch(torch, shape, smoothing, kind):
     """PyTorch takes the classes' axis second and can differentiate probabilities too."""
     (logits,) = normals(shape)

@@ -1,6 +1,6 @@
 """A run that is killed again and again must end as one that never was.
 
-    python tests/killed_runs.py --kills 20
+    python tests/support/killed_runs.py --kills 20
 
 starts a process that trains a small network, with dropout, on shuffled data, and saves
 every few steps; kills it by SIGKILL at a random moment, every other time inside a save; and
@@ -26,7 +26,8 @@ import numpy as np
 
 from funcnn import layers, losses, optim, train
 
-STEPS, EVERY = 300, 3
+EVERY = 3  # steps between saves
+ROOT = Path(__file__).parents[2]
 MODEL = layers.Serial(
     first=layers.Dense(64),
     relu=layers.Relu(),
@@ -53,13 +54,13 @@ def start():
     return state, train.prefetch(data)
 
 
-def run(directory):
+def run(directory, steps):
     """The loop that is killed."""
     state, data = start()
     with train.Checkpoints(directory, keep=2) as checkpoints:
         if checkpoints.latest() is not None:
             state = checkpoints.restore(state, data)
-        for batch in itertools.islice(data, STEPS - int(state.step)):
+        for batch in itertools.islice(data, steps - int(state.step)):
             state, _ = STEP(state, batch)
             if int(state.step) % EVERY == 0:
                 checkpoints.save(state, data)
@@ -74,10 +75,10 @@ def digest(state):
     return total.hexdigest()
 
 
-def digests(state, data):
+def digests(state, data, steps):
     """By step, what a run that is never stopped goes through."""
     found = {}
-    for batch in itertools.islice(data, STEPS - int(state.step)):
+    for batch in itertools.islice(data, steps - int(state.step)):
         state, _ = STEP(state, batch)
         found[int(state.step)] = digest(state)
     return found
@@ -94,11 +95,18 @@ def finished(directory):
     return max((int(name) for name in os.listdir(directory) if name.isdigit()), default=0)
 
 
-def kill_once(directory, moments, inside):
+def kill_once(directory, steps, moments, inside):
     """Start a process, kill it, and return whether that was inside a save of its own."""
     before = unfinished(directory)
-    program = [sys.executable, __file__, "--run", str(directory)]
-    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as child:
+    program = [sys.executable, __file__, "--run", directory, "--steps", steps]
+    cache = "JAX_COMPILATION_CACHE_DIR"
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("JAX_") or k == cache}
+    clean |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    # read, but not written, as half a program could be left there
+    clean |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
+    with subprocess.Popen(
+        [*map(str, program)], stdout=subprocess.PIPE, text=True, env=clean
+    ) as child:
         try:
             begun = child.stdout.readline()
             assert begun == "begins\n", begun
@@ -106,7 +114,7 @@ def kill_once(directory, moments, inside):
             if moments.random() < 0.7:  # else maybe while it restores
                 while child.poll() is None and finished(directory) <= there:
                     time.sleep(0.001)
-            time.sleep(moments.uniform(0, 1))
+            time.sleep(moments.uniform(0, steps / 300))
             while inside and child.poll() is None:
                 if unfinished(directory) - before:
                     time.sleep(moments.uniform(0, 0.01))
@@ -116,7 +124,7 @@ def kill_once(directory, moments, inside):
     return bool(unfinished(directory) - before)
 
 
-def check(directory, want):
+def check(directory, steps, want):
     """Check all that a killed process left, without touching it; return the last step."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(shutil.copytree(directory, Path(scratch) / "copy"))
@@ -133,42 +141,44 @@ def check(directory, want):
                     continue
                 assert digest(state) == want[int(name)], f"step {name} has other bits"
                 if int(name) == last:
-                    rest = digests(state, data)
+                    rest = digests(state, data, steps)
                     assert rest == {s: d for s, d in want.items() if s > last}
         checkpoints.close()
     return last
 
 
-def kill(kills, seed):
-    """Kill `kills` times, and tell what was found."""
-    moments, want = random.Random(seed), digests(*start())
+def kill(kills, steps, seed):
+    """Kill `kills` times, print what was found; return how many were inside a save."""
+    moments, want = random.Random(seed), digests(*start(), steps)
     hits, ends = 0, 0
     with tempfile.TemporaryDirectory() as scratch:
         for i in range(kills):
             directory = Path(scratch) / str(ends)
             directory.mkdir(exist_ok=True)
-            hit = kill_once(directory, moments, inside=i % 2 == 1)
+            hit = kill_once(directory, steps, moments, inside=i % 2 == 0)
             hits += hit
-            last = check(directory, want)
+            last = check(directory, steps, want)
             where = "inside a save" if hit else "between saves"
             print(
                 f"kill {i + 1}, {where}: the last checkpoint is of step {last}", flush=True
             )
-            ends += last == STEPS  # too late, it had ended: begin another
-        run(directory)
-        assert check(directory, want) == STEPS
+            ends += last == steps  # too late, it had ended: begin another
+        run(directory, steps)
+        assert check(directory, steps, want) == steps
     print(f"{kills} kills, {hits} inside a save: the same bits after each")
+    return hits
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=300, help="of a run")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--run", help="the directory of one run, to be killed")
     arguments = parser.parse_args()
     if arguments.run:
         STEP(start()[0], next(start()[1]))  # is compiled, so that more is killed than that
         print("begins", flush=True)
-        run(arguments.run)
+        run(arguments.run, arguments.steps)
     else:
-        kill(arguments.kills, arguments.seed)
+        kill(arguments.kills, arguments.steps, arguments.seed)

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.foundation._products import contract, empty_sum, matrix, rows
-from funcnn.kernels._windows import Windows, put_taps, take_taps
+from funcnn.kernels._taps import put_taps, take_taps
+from funcnn.kernels._windows import Windows
 from funcnn.kernels.convolution._geometry import padded
 
 

@@ -23,7 +23,8 @@ import jax.numpy as jnp
 from funcnn.foundation._compiler import once
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.foundation._products import empty_sum
-from funcnn.kernels._windows import Windows, take_taps
+from funcnn.kernels._taps import take_taps
+from funcnn.kernels._windows import Windows
 from funcnn.kernels.convolution._geometry import padded
 
 

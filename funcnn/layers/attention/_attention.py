@@ -3,22 +3,30 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jax.nn import initializers
 
 from funcnn import ops
-from funcnn.foundation._checks import as_array, boolean, float_arrays, integer, number
+from funcnn.foundation._checks import as_array, boolean, integer, number
 from funcnn.foundation._checks import softcap as checked_softcap
-from funcnn.layers.attention import _cache
-from funcnn.layers.attention._cache import Cache, check_cache
+from funcnn.layers.attention._cache import Cache, nan_beyond, remembered
+from funcnn.layers.attention._heads import (
+    NAME,
+    check_use,
+    head_width,
+    pair,
+    product,
+    turned,
+    weights,
+)
 from funcnn.layers.basic._dense import GLOROT_NORMAL
-from funcnn.layers.protocol._common import affine_params, check_params, describe
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import affine_params, check_params
+from funcnn.layers.protocol._shapes import describe
 
-NAME = "MultiHeadAttention"
 PRODUCTS = ("query", "key", "value", "output")
 
 
+@constructor
 def MultiHeadAttention(
     heads: int,
     causal: bool = False,
@@ -128,111 +136,30 @@ def MultiHeadAttention(
         check_params(NAME, params, *PRODUCTS)
         x, memory, cross = pair(x)
         width = head_width(x, heads, head_features)
-        check_cache(NAME, cache)
-        if cache is not None and not cross and not causal:
-            raise ValueError(f"{NAME} needs causal=True for a cache; got causal=False.")
-        if cache is not None and cross and (causal or window is not None):
-            raise ValueError(
-                f"{NAME} needs causal=False and window=None for a cache of a memory; got "
-                f"{causal} and {window}."
-            )
+        check_use(cache, x, cross, causal, window)
         goes_on = isinstance(cache, Cache)
         first = cache.position if goes_on else 0
-
-        def product(name, x, n, first=0):
-            """A product, by head, and turned by its positions."""
-            y = ops.dense(x, params[name]["weight"], params[name].get("bias"))
-            y = y.reshape(*x.shape[:2], n, width)
-            return y if base is None or name == "value" else turned(y, first, base)
-
-        q = product("query", x, heads, first)
+        q = turned(product(params["query"], x, heads, width), first, base)
         if cross and goes_on:
             k, v = cache.keys, cache.values
         else:
-            k = product("key", memory, groups, 0 if cross else first)
-            v = product("value", memory, groups)
-        new = None
+            k = product(params["key"], memory, groups, width)
+            k = turned(k, 0 if cross else first, base)
+            v = product(params["value"], memory, groups, width)
+        k, v, cache, keep = remembered(cache, k, v, x.shape[1], cross, window)
         options = {"causal": causal, "window": window, "softcap": softcap}
-        if cross:
-            new = Cache(k, v, jnp.int32(first + x.shape[1]))
-        elif goes_on:
-            new = _cache.extended(cache, k, v)
-            k, v, _ = new
-            keep = _cache.visible(first, x.shape[1], k.shape[1], window)
+        if keep is not None:  # that is causal, and has the window
             mask = keep if mask is None else keep & as_array(NAME, "mask", mask)
             options = {"softcap": softcap}
-        elif cache is not None:
-            if cache < x.shape[1]:
-                raise ValueError(
-                    f"{NAME} needs a cache of length {x.shape[1]} or more for x of shape "
-                    f"{x.shape}; got {cache}."
-                )
-            new = _cache.started(k, v, cache, x.shape[1])
         y = ops.attention(q, k, v, mask, bias, **options)
         y = y.reshape(*x.shape[:2], heads * width)
         y = ops.dense(y, params["output"]["weight"], params["output"].get("bias"))
-        if new is not None and goes_on and not cross:
-            y = _cache.nan_beyond(new, y)
+        if keep is not None:
+            y = nan_beyond(cache, y)
         if dropout and key is not None:
             y = ops.dropout(key, y, dropout)
-        more = []
-        if return_weights:
-            more.append(weights(q, k, mask, bias, options))
-        if cache is not None:
-            more.append(new)
+        more = [weights(q, k, mask, bias, options)] if return_weights else []
+        more += [] if cache is None else [cache]
         return (y, *more) if more else y
 
     return Layer(init, apply)
-
-
-def pair(x):
-    """What queries are made of, what keys and values are, and whether they are two.
-
-    Raises:
-        TypeError: if `x` is neither one array nor two.
-        ValueError: if they do not have three axes, or not the same first one.
-    """
-    cross = isinstance(x, tuple | list)
-    if cross and len(x) != 2:
-        raise TypeError(f"{NAME} needs x, or (x, memory); got {len(x)} inputs.")
-    x, memory = x if cross else (x, x)
-    if not isinstance(x, jax.ShapeDtypeStruct):
-        x, memory = float_arrays(NAME, x=x, memory=memory)
-    if len(x.shape) != 3 or not x.shape[-1]:
-        raise ValueError(f"{NAME} needs x of shape (B, T, d) with d > 0; got {x.shape}.")
-    if len(memory.shape) != 3 or memory.shape[0] != x.shape[0] or not memory.shape[-1]:
-        raise ValueError(
-            f"{NAME} needs memory of shape ({x.shape[0]}, S, m) with m > 0 for x of shape "
-            f"{x.shape}; got {memory.shape}."
-        )
-    return x, memory, cross
-
-
-def head_width(x, heads, head_features):
-    """The features of a head.
-
-    Raises:
-        ValueError: if they are not given, and `heads` does not divide those of `x`.
-    """
-    if head_features is None and x.shape[-1] % heads:
-        raise ValueError(
-            f"{NAME} needs heads that divide the {x.shape[-1]} features of x, or "
-            f"head_features; got {heads} heads."
-        )
-    return head_features or x.shape[-1] // heads
-
-
-def turned(x, first, base):
-    """Queries or keys at the positions from `first` on."""
-    at = None if isinstance(first, int) else _cache.positions(first, x.shape[1])
-    return ops.rope(x, at, base)
-
-
-def weights(q, k, mask, bias, options):
-    """What attention multiplies values by, `(B, H, T, S)`.
-
-    That is what it makes of values that are the rows of an identity matrix.
-    """
-    b, s, heads = k.shape[:3]
-    unit = jnp.broadcast_to(jnp.eye(s, dtype=k.dtype)[:, None], (b, s, heads, s))
-    return jnp.moveaxis(ops.attention(q, k, unit, mask, bias, **options), 1, 2)

@@ -46,6 +46,34 @@ def check_cache(layer, cache, most=None):
         raise ValueError(f"{layer} needs a cache of length {limits}; got {cache}.")
 
 
+def remembered(cache, keys, values, count, cross, window):
+    """What attention is to be given, and a cache that remembers it.
+
+    Args:
+        cache: what was given, checked: a `Cache`, the length of a new one, or None.
+        keys: those of this call, or what the cache of a memory has.
+        values: likewise.
+        count: how many positions are fed.
+        cross: whether they are those of a memory.
+        window: of attention.
+
+    Returns:
+        Keys and values, the new cache or None, and which keys are seen, of shape
+        `(count, length)`, or None if attention's own options say that.
+    """
+    if cache is None:
+        return keys, values, None, None
+    goes_on = isinstance(cache, Cache)
+    if cross:
+        fed = jnp.int32((cache.position if goes_on else 0) + count)
+        return keys, values, Cache(keys, values, fed), None
+    if not goes_on:
+        return keys, values, started(keys, values, cache, count), None
+    new = extended(cache, keys, values)
+    keep = visible(cache.position, count, new.keys.shape[1], window)
+    return new.keys, new.values, new, keep
+
+
 def started(keys, values, length, fed) -> Cache:
     """A cache of some length that holds these keys and values, `fed` of them so far."""
     more = [(0, 0), (0, length - keys.shape[1]), (0, 0), (0, 0)]

@@ -11,15 +11,9 @@ from funcnn.foundation._checks import as_array, float_arrays, integer
 from funcnn.foundation._dtypes import promote, upcast
 from funcnn.kernels._angles import cos_sin
 from funcnn.layers.attention._cache import positions
-from funcnn.layers.protocol._common import (
-    SHAPE,
-    check_params,
-    describe,
-    is_shape,
-    one_input,
-    param_dtype,
-)
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import check_params
+from funcnn.layers.protocol._shapes import SHAPE, describe, is_shape, one_input, param_dtype
 
 # Normal, with a variance of one over the number of features.
 ROWS_OF_LENGTH_ONE = initializers.variance_scaling(
@@ -28,6 +22,7 @@ ROWS_OF_LENGTH_ONE = initializers.variance_scaling(
 KINDS = ("learned", "sinusoidal")
 
 
+@constructor
 def Embed(
     vocabulary: int, features: int, *, table_init: Callable = ROWS_OF_LENGTH_ONE
 ) -> Layer:
@@ -69,6 +64,7 @@ def Embed(
     return Layer(init, apply)
 
 
+@constructor
 def PositionalEmbedding(
     length: int,
     features: int,

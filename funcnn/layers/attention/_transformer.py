@@ -13,13 +13,14 @@ from funcnn.layers.basic._dropout import Dropout
 from funcnn.layers.basic._norm import LayerNorm
 from funcnn.layers.combinators._stack import Stack
 from funcnn.layers.protocol._calls import calling
-from funcnn.layers.protocol._common import check_params
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import check_params
 
 NAME = "Transformer"
 POSITIONS = ("rope", "learned", "sinusoidal", None)
 
 
+@constructor
 def Transformer(
     vocabulary: int,
     features: int,

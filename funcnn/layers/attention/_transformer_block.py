@@ -7,23 +7,21 @@ import jax
 from jax.nn import initializers
 
 from funcnn import ops
-from funcnn.foundation._checks import boolean, integer, number
+from funcnn.foundation._checks import boolean, number
 from funcnn.foundation._dtypes import promote
 from funcnn.layers.attention._attention import MultiHeadAttention
-from funcnn.layers.basic._activations import Gelu, Relu, Silu
-from funcnn.layers.basic._dense import GLOROT_NORMAL, Dense
-from funcnn.layers.basic._gated import GeGLU, SwiGLU
+from funcnn.layers.attention._perceptron import perceptron
+from funcnn.layers.basic._dense import GLOROT_NORMAL
 from funcnn.layers.basic._norm import LayerNorm
-from funcnn.layers.combinators._combinators import Serial
 from funcnn.layers.protocol._calls import calling
-from funcnn.layers.protocol._common import check_params, describe
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import check_params
+from funcnn.layers.protocol._shapes import describe
 
 NAME = "TransformerBlock"
-ACTIVATIONS = {"gelu": Gelu, "relu": Relu, "silu": Silu}
-GATED = {"swiglu": SwiGLU, "geglu": GeGLU}
 
 
+@constructor
 def TransformerBlock(
     heads: int,
     *,
@@ -92,8 +90,6 @@ def TransformerBlock(
         TypeError: if an argument has the wrong type.
         ValueError: if a number is out of range, or `norm` or `activation` not one of these.
     """
-    if hidden is not None:
-        hidden = integer(NAME, "hidden", hidden, minimum=1)
     boolean(NAME, "cross", cross)
     dropout = number(NAME, "dropout", dropout, low=0.0, high=1.0)
     if norm not in ("pre", "post"):
@@ -101,17 +97,12 @@ def TransformerBlock(
     norm_layer = LayerNorm() if norm_layer is None else norm_layer
     if not isinstance(norm_layer, Layer):
         raise TypeError(f"{NAME} needs a layer for norm_layer; got {norm_layer!r}.")
-    known = [*ACTIVATIONS, *GATED]
-    if not isinstance(activation, Layer) and activation not in known:
-        raise ValueError(
-            f"{NAME} needs an activation that is a layer or one of {', '.join(known)}; "
-            f"got {activation!r}."
-        )
     products: dict[str, Any] = {
         "use_bias": use_bias,
         "weight_init": weight_init,
         "bias_init": bias_init,
     }
+    mlp = perceptron(NAME, hidden, activation, products)
     shared = products | {"key_heads": key_heads, "head_features": head_features}
     parts = {
         "attention": MultiHeadAttention(
@@ -120,56 +111,44 @@ def TransformerBlock(
     }
     if cross:
         parts["cross"] = MultiHeadAttention(heads, **shared)
-
-    def mlp(features):
-        width = hidden or 4 * features
-        output = Dense(features, **products)
-        if activation in GATED:
-            return Serial(hidden=GATED[activation](width, **products), output=output)
-        act = activation if isinstance(activation, Layer) else ACTIVATIONS[activation]()
-        return Serial(hidden=Dense(width, **products), activation=act, output=output)
-
     names = [*parts, "mlp"]
+
+    def part(name, x):
+        return parts.get(name) or mlp(x.shape[-1])
+
+    def init(key, shape):
+        x, memory = split(describe(NAME, shape), cross)
+        params = {}
+        for i, name in enumerate(names):
+            k, norm_key = jax.random.split(jax.random.fold_in(key, i))
+            params[name] = part(name, x).init(k, (x, memory) if name == "cross" else x)
+            params[f"{name}_norm"] = norm_layer.init(norm_key, x)
+        return params
 
     def normalized(params, name, x):
         with calling(norm_layer, f"{name}_norm") as run:
             return run(params[f"{name}_norm"], x)
 
-    def init(key, shape):
-        x = describe(NAME, shape)
-        x, memory = split(x, cross)
-        params = {}
-        for i, name in enumerate(names):
-            part = parts.get(name) or mlp(x.shape[-1])
-            k, norm_key = jax.random.split(jax.random.fold_in(key, i))
-            params[name] = part.init(k, (x, memory) if name == "cross" else x)
-            params[f"{name}_norm"] = norm_layer.init(norm_key, x)
-        return params
-
     def apply(params, x, *, key=None, mask=None, bias=None, memory_mask=None, cache=None):
         check_params(NAME, params, *names, *(f"{name}_norm" for name in names))
         x, memory = split(x, cross)
+        both = cross and isinstance(cache, tuple)
+        given: dict[str, dict] = {
+            "attention": {"mask": mask, "bias": bias, "cache": cache[0] if both else cache},
+            "cross": {"mask": memory_mask, "cache": cache[1] if both else cache},
+            "mlp": {},
+        }
         caches = []
         for i, name in enumerate(names):
-            k = None if key is None else jax.random.fold_in(key, i)
             y = normalized(params, name, x) if norm == "pre" else x
-            if name == "mlp":
-                with calling(mlp(x.shape[-1]), name) as run:
-                    y = run(params[name], y)
-            else:
-                own = cache[i] if cross and isinstance(cache, tuple) else cache
-                inputs, seen = y, {"mask": mask, "bias": bias}
-                if name == "cross":
-                    inputs, seen = (y, memory), {"mask": memory_mask}
-                with calling(parts[name], name) as run:
-                    y = run(params[name], inputs, cache=own, **seen)
-                if cache is not None:
-                    y, own = y
-                    caches.append(own)
-            if dropout and k is not None:
-                y = ops.dropout(k, y, dropout)
-            dtype = promote(x, y)
-            x = x.astype(dtype) + y.astype(dtype)
+            with calling(part(name, x), name) as run:
+                y = run(params[name], (y, memory) if name == "cross" else y, **given[name])
+            if cache is not None and name != "mlp":
+                y, own = y
+                caches.append(own)
+            if dropout and key is not None:
+                y = ops.dropout(jax.random.fold_in(key, i), y, dropout)
+            x = added(x, y)
             if norm == "post":
                 x = normalized(params, name, x)
         if cache is None:
@@ -177,6 +156,12 @@ def TransformerBlock(
         return x, tuple(caches) if cross else caches[0]
 
     return Layer(init, apply)
+
+
+def added(x, y):
+    """The sum, in the wider dtype of the two."""
+    dtype = promote(x, y)
+    return x.astype(dtype) + y.astype(dtype)
 
 
 def split(x, cross):

@@ -6,12 +6,14 @@ from jax.nn import initializers
 
 from funcnn import ops
 from funcnn.foundation._checks import integer
-from funcnn.layers.protocol._common import affine_params, check_params, one_input
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import affine_params, check_params
+from funcnn.layers.protocol._shapes import one_input
 
 GLOROT_NORMAL = initializers.glorot_normal()
 
 
+@constructor
 def Dense(
     features: int,
     *,

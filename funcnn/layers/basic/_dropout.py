@@ -2,10 +2,12 @@
 
 from funcnn import ops
 from funcnn.foundation._checks import number
-from funcnn.layers.protocol._common import check_params, describe
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import check_params
+from funcnn.layers.protocol._shapes import describe
 
 
+@constructor
 def Dropout(rate: float) -> Layer:
     """Drop elements at random when given a key; the identity without one.
 

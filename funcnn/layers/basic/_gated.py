@@ -9,11 +9,12 @@ from jax.nn import initializers
 from funcnn import ops
 from funcnn.foundation._checks import integer
 from funcnn.layers.basic._dense import GLOROT_NORMAL
-from funcnn.layers.protocol._calls import called
-from funcnn.layers.protocol._common import affine_params, check_params, one_input
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import affine_params, check_params
+from funcnn.layers.protocol._shapes import one_input
 
 
+@constructor
 def SwiGLU(
     features: int,
     *,
@@ -41,6 +42,7 @@ def SwiGLU(
     return gated("SwiGLU", ops.swiglu, features, use_bias, weight_init, bias_init)
 
 
+@constructor
 def GeGLU(
     features: int,
     *,
@@ -85,4 +87,4 @@ def gated(layer, gate, features, use_bias, weight_init, bias_init):
         both = ops.dense(x, params["weight"], params.get("bias"))
         return gate(*jnp.split(both, 2, -1))
 
-    return Layer(init, called(apply, layer))
+    return Layer(init, apply)

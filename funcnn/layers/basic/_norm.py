@@ -5,10 +5,12 @@ import jax.numpy as jnp
 from funcnn import ops
 from funcnn.foundation._checks import integer, number
 from funcnn.kernels._windows import spatial_rank
-from funcnn.layers.protocol._common import check_params, one_input, param_dtype
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import check_params
+from funcnn.layers.protocol._shapes import one_input, param_dtype
 
 
+@constructor
 def LayerNorm(eps: float = 1e-6) -> Layer:
     """Mean 0 and variance 1 over the last axis, then a scale and an offset.
 
@@ -38,6 +40,7 @@ def LayerNorm(eps: float = 1e-6) -> Layer:
     return Layer(init, apply)
 
 
+@constructor
 def RMSNorm(eps: float = 1e-6) -> Layer:
     """Root mean square 1 over the last axis, then a scale; no mean is taken off.
 
@@ -65,6 +68,7 @@ def RMSNorm(eps: float = 1e-6) -> Layer:
     return Layer(init, apply)
 
 
+@constructor
 def GroupNorm(groups: int, eps: float = 1e-6) -> Layer:
     """Mean 0 and variance 1 over each image's groups of channels, then scale and offset.
 

@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 
 from funcnn.foundation._checks import as_array
-from funcnn.layers.protocol._common import parameterless
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._parameterless import parameterless
 
 
+@constructor
 def Flatten() -> Layer:
     """All axes but the first in one, `(N, ...)` to `(N, features)`."""
 
@@ -20,6 +21,7 @@ def Flatten() -> Layer:
     return parameterless("Flatten", flatten)
 
 
+@constructor
 def Lambda(f: Callable) -> Layer:
     """Any function of the input, as a layer without params.
 

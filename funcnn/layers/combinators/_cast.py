@@ -7,11 +7,11 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_dtype
 from funcnn.foundation._dtypes import accumulator, floats_as
-from funcnn.layers.protocol._calls import called, kind
-from funcnn.layers.protocol._common import describe
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, wrapper
+from funcnn.layers.protocol._shapes import describe
 
 
+@wrapper
 def Cast(layer: Layer, dtype: Any) -> Layer:
     """The same layer, computed in `dtype`.
 
@@ -50,7 +50,7 @@ def Cast(layer: Layer, dtype: Any) -> Layer:
         params, x = floats_as((params, x), dtype)
         return floats_as(layer.apply(params, x, key=key, **options), dtype)
 
-    return Layer(init, called(apply, f"Cast({kind(layer)})"))
+    return Layer(init, apply)
 
 
 def at_least_float32(x):

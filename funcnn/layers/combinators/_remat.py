@@ -1,13 +1,15 @@
 """A layer whose insides the backward pass computes again."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 
-from funcnn.layers.protocol._calls import called, kind, watched
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._calls import watched
+from funcnn.layers.protocol._layer import Layer, wrapper
 
 
+@wrapper
 def Remat(layer: Layer, *, policy: Callable | None = None) -> Layer:
     """The same layer, which keeps its input for the backward pass, and nothing inside it.
 
@@ -33,11 +35,17 @@ def Remat(layer: Layer, *, policy: Callable | None = None) -> Layer:
     """
     if not isinstance(layer, Layer):
         raise TypeError(f"Remat needs a layer; got {layer!r}.")
-    return rematerialized(layer, policy)
+    return computed_again(layer, policy, prevent_cse=True)
 
 
-def rematerialized(layer, policy=None, prevent_cse=True):
-    """`Remat`; a loop needs nothing to prevent that passes are merged into one."""
+@partial(wrapper, name="Remat")
+def RematInLoop(layer: Layer) -> Layer:
+    """`Remat` where nothing has to prevent that the passes are merged into one."""
+    return computed_again(layer, None, prevent_cse=False)
+
+
+def computed_again(layer, policy, prevent_cse):
+    """The layer, with an `apply` that keeps what the policy says for the backward pass."""
 
     def apply(params, x, *, key=None, **options):
         if watched():  # in a checkpoint values come late, and in what order is not said
@@ -48,4 +56,4 @@ def rematerialized(layer, policy=None, prevent_cse=True):
 
         return jax.checkpoint(inside, policy=policy, prevent_cse=prevent_cse)(params, x)
 
-    return Layer(layer.init, called(apply, f"Remat({kind(layer)})"))
+    return Layer(layer.init, apply)

@@ -7,12 +7,13 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import boolean, integer
 from funcnn.foundation._dtypes import promote
-from funcnn.layers.combinators._remat import rematerialized
+from funcnn.layers.combinators._remat import Remat, RematInLoop
 from funcnn.layers.protocol._calls import calling
-from funcnn.layers.protocol._common import describe
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._shapes import describe
 
 
+@constructor
 def Stack(layer: Layer, depth: int, *, remat: bool = False, scan: bool = True) -> Layer:
     """`depth` layers in a row, each with params of its own, that keep the shape of `x`.
 
@@ -52,7 +53,7 @@ def Stack(layer: Layer, depth: int, *, remat: bool = False, scan: bool = True) -
     boolean("Stack", "remat", remat)
     boolean("Stack", "scan", scan)
     # in a loop nothing can be merged with what was computed before
-    each = rematerialized(layer, prevent_cse=not scan) if remat else layer
+    each = (RematInLoop if scan else Remat)(layer) if remat else layer
 
     def init(key, shape):
         x = describe("Stack", shape)

@@ -7,12 +7,14 @@ from jax.nn import initializers
 from funcnn import ops
 from funcnn.foundation._checks import integer
 from funcnn.kernels._windows import spatial_rank, windows
-from funcnn.layers.protocol._common import affine_params, check_params, one_input
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import affine_params, check_params
+from funcnn.layers.protocol._shapes import one_input
 
 HE_NORMAL = initializers.he_normal()  # axes as in (*kernel, in, out)
 
 
+@constructor
 def Conv(
     features: int,
     kernel_size: int | tuple[int, ...],

@@ -8,10 +8,12 @@ from funcnn import ops
 from funcnn.foundation._checks import integer
 from funcnn.kernels._windows import spatial_rank, transposed_windows
 from funcnn.layers.convolution._conv import HE_NORMAL
-from funcnn.layers.protocol._common import affine_params, check_params, one_input
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import affine_params, check_params
+from funcnn.layers.protocol._shapes import one_input
 
 
+@constructor
 def ConvTranspose(
     features: int,
     kernel_size: int | tuple[int, ...],

@@ -4,10 +4,11 @@ from functools import partial
 
 from funcnn import ops
 from funcnn.foundation._checks import float_arrays
-from funcnn.layers.protocol._common import parameterless
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._parameterless import parameterless
 
 
+@constructor
 def MaxPool(window, stride=None, padding="VALID") -> Layer:
     """The maximum of each window, `(N, *spatial, C)` to `(N, *out, C)`.
 
@@ -21,6 +22,7 @@ def MaxPool(window, stride=None, padding="VALID") -> Layer:
     return parameterless("MaxPool", pool)
 
 
+@constructor
 def AvgPool(window, stride=None, padding="VALID") -> Layer:
     """The mean of each window, `(N, *spatial, C)` to `(N, *out, C)`.
 
@@ -34,6 +36,7 @@ def AvgPool(window, stride=None, padding="VALID") -> Layer:
     return parameterless("AvgPool", pool)
 
 
+@constructor
 def GlobalAvgPool() -> Layer:
     """The mean over all spatial axes, `(N, *spatial, C)` to `(N, C)`.
 

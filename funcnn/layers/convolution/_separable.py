@@ -7,12 +7,14 @@ from jax.nn import initializers
 from funcnn import ops
 from funcnn.foundation._checks import integer
 from funcnn.kernels._windows import spatial_rank, windows
-from funcnn.layers.combinators._combinators import Serial
+from funcnn.layers.combinators._serial import Serial
 from funcnn.layers.convolution._conv import HE_NORMAL, Conv
-from funcnn.layers.protocol._common import affine_params, check_params, one_input
-from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._layer import Layer, constructor
+from funcnn.layers.protocol._params import affine_params, check_params
+from funcnn.layers.protocol._shapes import one_input
 
 
+@constructor
 def DepthwiseConv(
     kernel_size: int | tuple[int, ...],
     stride: int | tuple[int, ...] = 1,
@@ -69,6 +71,7 @@ def DepthwiseConv(
     return Layer(init, apply)
 
 
+@constructor
 def SeparableConv(
     features: int,
     kernel_size: int | tuple[int, ...],

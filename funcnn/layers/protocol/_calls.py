@@ -63,14 +63,3 @@ def watching(watcher: Watcher):
 def watched() -> bool:
     """Whether calls are watched."""
     return _watcher.get() is not None
-
-
-def kind(layer: Layer) -> str:
-    """The name of the function that made a layer, as far as its `apply` tells."""
-    return getattr(layer.apply, "__qualname__", "Layer").partition(".")[0]
-
-
-def called(apply: Callable, name: str) -> Callable:
-    """`apply`, which tells `kind` that it is that of a layer of this name."""
-    apply.__qualname__ = f"{name}.apply"
-    return apply

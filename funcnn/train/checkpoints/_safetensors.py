@@ -1,15 +1,16 @@
-"""Params in safetensors' format, for other programs."""
+"""Params go out to a file in safetensors' format, and come in from one."""
 
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn.train.checkpoints import _leaves
+from funcnn.train.checkpoints import _named_leaves
 
 # How the format calls the dtypes that it and NumPy's extensions have in common.
 DTYPES = {
@@ -32,7 +33,7 @@ DTYPES = {
 }
 
 
-def save_safetensors(path: Any, params: Any) -> None:
+def save_safetensors(path: Any, params: chex.ArrayTree) -> None:
     """Write params to a file that other programs and libraries can read.
 
         train.save_safetensors(path, params)
@@ -55,8 +56,8 @@ def save_safetensors(path: Any, params: Any) -> None:
     """
     numpy = safetensors("save_safetensors").numpy
     arrays = {}
-    for name, leaf in _leaves.by_name("save_safetensors", params).items():
-        dtype = _leaves.kind(leaf)[1]
+    for name, leaf in _named_leaves.by_name("save_safetensors", params).items():
+        dtype = _named_leaves.kind(leaf)[1]
         if dtype not in DTYPES.values():
             raise TypeError(
                 f"save_safetensors needs dtypes that the format has; got {dtype} at {name}."
@@ -105,20 +106,22 @@ def load_safetensors(path: Any, like: Any) -> Any:
         found = dict(deserialize(Path(path).read_bytes()))
     except Exception as error:
         raise OSError(f"load_safetensors cannot read {path}: {error}.") from error
-    wanted = _leaves.by_name("load_safetensors", like)
+    wanted = _named_leaves.by_name("load_safetensors", like)
     kinds = {
         name: (tuple(a["shape"]), DTYPES.get(a["dtype"], a["dtype"]))
         for name, a in found.items()
     }
-    like_kinds = {name: _leaves.kind(leaf) for name, leaf in wanted.items()}
-    _leaves.check_same("load_safetensors", str(path), kinds, like_kinds)
+    like_kinds = {name: _named_leaves.kind(leaf) for name, leaf in wanted.items()}
+    _named_leaves.check_same("load_safetensors", str(path), kinds, like_kinds)
 
     def read(name, leaf):
         shape, dtype = kinds[name]
         a = np.frombuffer(found[name]["data"], jnp.dtype(dtype)).reshape(shape)
-        return jax.device_put(a, _leaves.placement(leaf))
+        return jax.device_put(a, _named_leaves.placement(leaf))
 
-    return _leaves.rebuilt(like, {name: read(name, leaf) for name, leaf in wanted.items()})
+    return _named_leaves.rebuilt(
+        like, {name: read(name, leaf) for name, leaf in wanted.items()}
+    )
 
 
 def current_umask():

@@ -1,4 +1,4 @@
-"""Batches that are on their device before they are used."""
+"""Batches come in; the same go out, on their device before they are used."""
 
 import operator
 from collections import deque

@@ -1,4 +1,4 @@
-"""Features of mean 0 and standard deviation 1."""
+"""Features come in; they go out with mean 0 and standard deviation 1."""
 
 from collections.abc import Sequence
 

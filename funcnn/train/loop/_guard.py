@@ -1,4 +1,4 @@
-"""Where a run went wrong whose loss is no longer a number."""
+"""Steps and their metrics come in; the first that is not finite goes out as an error."""
 
 from functools import partial
 from typing import Any

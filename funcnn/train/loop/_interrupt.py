@@ -1,4 +1,4 @@
-"""Stopping where a run can be stopped, when the user or the system asks for it."""
+"""Signals such as Ctrl-C come in; a note that one did goes out, for a run to stop by."""
 
 import signal
 import threading

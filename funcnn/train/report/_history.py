@@ -1,4 +1,4 @@
-"""What a run recorded, and a picture of it."""
+"""What a run recorded, as arrays, and a picture of it."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Where a run's metrics are written to, beside its history."""
+"""Metrics of a run come in and go out to files: lines of JSON, events of TensorBoard."""
 
 import json
 import math

@@ -1,15 +1,14 @@
-"""What a model is made of and costs, layer by layer, told without running it."""
+"""A model comes in; what it is made of and costs goes out, layer by layer."""
 
 from typing import Any, NamedTuple
 
 import jax
 
 from funcnn.foundation._checks import integer
-from funcnn.layers.protocol._calls import kind
-from funcnn.layers.protocol._common import describe
-from funcnn.layers.protocol._layer import Layer
-from funcnn.train.report._calls import nbytes, traced
-from funcnn.train.report._table import table
+from funcnn.layers.protocol._layer import Layer, kind
+from funcnn.layers.protocol._shapes import describe
+from funcnn.train.report._layer_costs import nbytes, traced
+from funcnn.train.report._summary_table import table
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""A batch in parts, one after the other, for activations that would not fit at once."""
+"""A gradient comes in; its mean over parts of a batch, one after the other, goes out."""
 
 from collections.abc import Callable
 

@@ -4,11 +4,11 @@ import functools
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from funcnn.verify.claims._agreement import Disproof
+from funcnn.verify.claims._case_numbers import CaseNumbers
 from funcnn.verify.claims._claims import CLAIMS
-from funcnn.verify.claims._evidence import Evidence
-from funcnn.verify.functions._subject import Op
-from funcnn.verify.functions._words import said, title
+from funcnn.verify.claims._compare_arrays import ClaimFails
+from funcnn.verify.functions._op import Op
+from funcnn.verify.functions._phrases import said, title
 from funcnn.verify.report._report import Report, Row
 
 
@@ -17,7 +17,7 @@ class Verdict(NamedTuple):
 
     rows: list[Row]
     notes: list[str]
-    evidence: Evidence | None = None
+    evidence: CaseNumbers | None = None
 
 
 def check_vjp(
@@ -74,11 +74,11 @@ def examine(
     claims=CLAIMS,
     literal=True,
     alone=None,
-    like: Evidence | None = None,
+    like: CaseNumbers | None = None,
 ) -> Verdict:
-    """As `judge`, with more than the rows; `alone` and `like` as in `Evidence`."""
+    """As `judge`, with more than the rows; `alone` and `like` as in `CaseNumbers`."""
     try:
-        evidence = Evidence(op, args, seed, claims, literal, alone, like)
+        evidence = CaseNumbers(op, args, seed, claims, literal, alone, like)
     except Exception as error:
         if isinstance(error, TypeError) and "no floating-point array" in str(error):
             raise
@@ -94,7 +94,7 @@ def row(subject: str, case: str, name: str, claim: Callable[[], float]) -> Row:
     """What became of a claim."""
     try:
         return Row(subject, case, name, claim())
-    except Disproof as no:
+    except ClaimFails as no:
         found = no.argument, no.element, no.got, no.want, no.fault
         return Row(subject, case, name, float("inf"), str(no), *found)
     except Exception as error:  # a rule may raise anything

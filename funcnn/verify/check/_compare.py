@@ -6,11 +6,12 @@ from collections.abc import Callable
 import jax.numpy as jnp
 
 from funcnn.verify.check._check import row
-from funcnn.verify.claims._agreement import agree, slope_agrees
-from funcnn.verify.functions._subject import Op, cast
-from funcnn.verify.functions._words import title
+from funcnn.verify.claims._compare_arrays import agree, slope_agrees
+from funcnn.verify.functions._op import Op
+from funcnn.verify.functions._phrases import title
+from funcnn.verify.functions._split import cast
 from funcnn.verify.measures._costs import measure
-from funcnn.verify.programs._setting import Setting
+from funcnn.verify.programs._numbers import Numbers
 from funcnn.verify.report._report import Report
 
 
@@ -53,7 +54,7 @@ def compare(
 
     called = name or title(loss)
     op = Op(called, scalar, None, lambda rng: {})
-    s = Setting(op, cast(args, jnp.float64), seed, {"value", "vjp"}, ones=True)
+    s = Numbers(op, cast(args, jnp.float64), seed, {"value", "vjp"}, ones=True)
     if not s.leaves:
         raise TypeError("compare needs a floating-point array in its arguments.")
     for found in (s.mine, s.theirs):

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from funcnn.verify.check._check import Verdict, chosen_claims, examine
-from funcnn.verify.functions._subject import Op, Split, discover
+from funcnn.verify.functions._op import Op, discover
+from funcnn.verify.functions._split import SplitArguments
 from funcnn.verify.report._report import Report
 
 # What runs a rule's own arithmetic again, an operation at a time or in a loop, hangs on
@@ -87,9 +88,9 @@ def check_ops(
 
 def _alike(op: Op, cases: dict) -> list[dict]:
     """The cases in groups of which only the numbers differ, so that they share programs."""
-    groups: list[tuple[Split, dict]] = []
+    groups: list[tuple[SplitArguments, dict]] = []
     for case, args in cases.items():
-        split = Split(op.apply, args)
+        split = SplitArguments(op.apply, args)
         group = next((group for first, group in groups if first.fits(split)), None)
         if group is None:
             groups.append((split, {case: args}))

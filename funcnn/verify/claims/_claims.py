@@ -1,6 +1,6 @@
 """Claims about a function with a hand-written rule.
 
-Each is a function `claim(evidence) -> error` that raises `Disproof` when it is false and
+Each is a function `claim(evidence) -> error` that raises `ClaimFails` when it is false and
 returns the worst relative error when it holds.
 """
 
@@ -9,9 +9,8 @@ import functools
 import numpy as np
 
 from funcnn.verify.claims import _types
-from funcnn.verify.claims._agreement import Disproof, agree, slope_agrees
-from funcnn.verify.claims._evidence import Evidence
-from funcnn.verify.claims._judging import (
+from funcnn.verify.claims._case_numbers import CaseNumbers
+from funcnn.verify.claims._checks import (
     bounds,
     like_plain,
     note_poles,
@@ -19,20 +18,21 @@ from funcnn.verify.claims._judging import (
     outputs,
     same_type,
 )
+from funcnn.verify.claims._compare_arrays import ClaimFails, agree, slope_agrees
 from funcnn.verify.claims._precision import rounded_alike
 from funcnn.verify.claims._pullbacks import cotangents_agree
-from funcnn.verify.functions._subject import POSITIVE
-from funcnn.verify.functions._words import said
+from funcnn.verify.functions._cotangents import POSITIVE
+from funcnn.verify.functions._phrases import said
 
 
-def rule_is_in_force(e: Evidence):
+def rule_is_in_force(e: CaseNumbers):
     """The function runs a custom rule, the reference none."""
     name, (mine, theirs) = e.op.name, e.has_rule
     if e.literal:
         if not mine:
-            raise Disproof(f"{name} runs no custom rule.")
+            raise ClaimFails(f"{name} runs no custom rule.")
         if theirs:
-            raise Disproof(f"{name}_reference runs a custom rule itself.")
+            raise ClaimFails(f"{name}_reference runs a custom rule itself.")
     if not mine:
         e.note(
             f"{name} runs no custom rule: JAX's own derivatives are all there is to judge."
@@ -42,7 +42,7 @@ def rule_is_in_force(e: Evidence):
     return 0.0
 
 
-def value_equals_reference(e: Evidence):
+def value_equals_reference(e: CaseNumbers):
     """Plainly called or by its forward rule: the reference's."""
     s, name = e.exact, e.op.name
     value, forward = (
@@ -61,7 +61,7 @@ def value_equals_reference(e: Evidence):
         what = f"{name}, called plainly: {output}"
         want = s.theirs["value"][i]
         if value[i].shape != want.shape:
-            raise Disproof(
+            raise ClaimFails(
                 f"{what} has shape {value[i].shape}, the reference's {want.shape}.", output
             )
         note_poles(e, output, value[i], want)
@@ -70,7 +70,7 @@ def value_equals_reference(e: Evidence):
     return error
 
 
-def vjp_equals_reference(e: Evidence):
+def vjp_equals_reference(e: CaseNumbers):
     """Cotangents are what autodiff makes of the reference."""
     error = cotangents_agree(e, e.exact)
     if e.defaults:
@@ -79,7 +79,7 @@ def vjp_equals_reference(e: Evidence):
     return error
 
 
-def vjp_equals_differences(e: Evidence):
+def vjp_equals_differences(e: CaseNumbers):
     """Cotangents are the slopes of the function's own values.
 
     Elements that are infinite, or where the function has no finite values nearby, are
@@ -107,7 +107,7 @@ def vjp_equals_differences(e: Evidence):
     )
     product, r = s.remainder(cts, dys)
     if r and r.order < 1.4 and r.error > 1e-5:
-        raise Disproof(
+        raise ClaimFails(
             f"{name}: in a random direction, Taylor's remainder shrinks as the step to the "
             f"power {r.order:.2f} and not faster, so the slope is off by {r.error:.1e} of "
             f"its terms: it is {product:.6g}, should be {r.slope:.6g}.",
@@ -117,7 +117,7 @@ def vjp_equals_differences(e: Evidence):
     return error
 
 
-def cotangents_have_argument_types(e: Evidence):
+def cotangents_have_argument_types(e: CaseNumbers):
     """Cotangents have the type of their argument; integers none."""
     _types.as_given(e)
     if e.literal:
@@ -125,7 +125,7 @@ def cotangents_have_argument_types(e: Evidence):
     return 0.0
 
 
-def same_in_dtypes_given(e: Evidence):
+def same_in_dtypes_given(e: CaseNumbers):
     """In the dtypes given, all is off by rounding alone."""
     if e.given is None:
         return 0.0
@@ -133,7 +133,7 @@ def same_in_dtypes_given(e: Evidence):
     for key, names in (("value", outputs(s)), ("vjp", e.names)):
         got, want = given.mine[key], s.mine[key]
         if isinstance(got, Exception):
-            raise Disproof(f"{e.op.name}, in the dtypes given, raises {said(got)}.")
+            raise ClaimFails(f"{e.op.name}, in the dtypes given, raises {said(got)}.")
         if isinstance(want, Exception):
             continue
         theirs = given.theirs[key]
@@ -144,13 +144,13 @@ def same_in_dtypes_given(e: Evidence):
     return 0.0
 
 
-def same_without_jit(e: Evidence):
+def same_without_jit(e: CaseNumbers):
     """Run an operation at a time, the numbers are the same."""
     s = e.exact
     return like_plain(e, "run without jit", s.eager, [0])
 
 
-def vjp_under_vmap(e: Evidence):
+def vjp_under_vmap(e: CaseNumbers):
     """In a batch of all arguments, or of one, they are the same."""
     s, groups = e.exact, e.exact.groups
     last = s.count + len(groups)
@@ -175,24 +175,24 @@ def vjp_under_vmap(e: Evidence):
     return error
 
 
-def vjp_under_scan(e: Evidence):
+def vjp_under_scan(e: CaseNumbers):
     """In a scan that is differentiated, they are the same."""
     last = e.exact.count + len(e.exact.groups)
     return like_plain(e, "under scan", numbers(e, "scan", "under scan, "), [0, last])
 
 
-def vjp_under_checkpoint(e: Evidence):
+def vjp_under_checkpoint(e: CaseNumbers):
     """With the forward pass run again for it, they are the same."""
     return like_plain(e, "under checkpoint", numbers(e, "remat", "under checkpoint, "), [0])
 
 
-def reverse_over_reverse(e: Evidence):
+def reverse_over_reverse(e: CaseNumbers):
     """The pullback's own pullback is the reference's."""
     names = [*e.names, *(f"the cotangent of {output}" for output in outputs(e.exact))]
     return _second(e, "rev2", "reverse over reverse: the cotangent of", names)
 
 
-def forward_over_reverse(e: Evidence):
+def forward_over_reverse(e: CaseNumbers):
     """The pullback's derivative along a direction is, too."""
     return _second(e, "fwd2", "forward over reverse: the tangent of", e.names)
 
@@ -214,7 +214,7 @@ def _second(e, key, what, names):
         if isinstance(got, Exception):
             how = f"{e.op.name}, {what.split(':')[0]}, raises {said(got)}"
             if e.literal or s.without_rules(key):
-                raise Disproof(f"{how}.")
+                raise ClaimFails(f"{how}.")
             e.note(f"{how}, and without its rules it does too: that is not claimed.")
             continue
         # next to a pole of the reference nothing is claimed

@@ -3,14 +3,14 @@
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn.verify.claims._agreement import Disproof, element, worst
-from funcnn.verify.claims._evidence import Evidence
-from funcnn.verify.claims._judging import bounds
-from funcnn.verify.functions._subject import ROUNDED
-from funcnn.verify.programs._setting import Setting
+from funcnn.verify.claims._case_numbers import CaseNumbers
+from funcnn.verify.claims._checks import bounds
+from funcnn.verify.claims._compare_arrays import ClaimFails, element, worst
+from funcnn.verify.functions._cotangents import ROUNDED
+from funcnn.verify.programs._numbers import Numbers
 
 
-def rounded_alike(e: Evidence, given: Setting, key, i, what, name, got, want, theirs):
+def rounded_alike(e: CaseNumbers, given: Numbers, key, i, what, name, got, want, theirs):
     """Disprove that numbers in low precision are those in float64, but for rounding.
 
     The reference's own error in that precision is the yardstick, and what noise of that
@@ -40,7 +40,7 @@ def rounded_alike(e: Evidence, given: Setting, key, i, what, name, got, want, th
     if bad.any():
         at, g, w = worst(bad, low, exact)
         at = at if key == "value" else at[1:]
-        raise Disproof(
+        raise ClaimFails(
             f"{what} is off by more than rounding: {element(at)}it is {g:.6g}, should be "
             f"{w:.6g}.",
             name, at, g, w,

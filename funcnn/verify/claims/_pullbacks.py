@@ -4,26 +4,26 @@ import functools
 
 import numpy as np
 
-from funcnn.verify.claims._agreement import Disproof, element, off, share, worst
-from funcnn.verify.claims._evidence import Evidence
-from funcnn.verify.claims._judging import bounds, note_poles, outputs
+from funcnn.verify.claims._case_numbers import CaseNumbers
+from funcnn.verify.claims._checks import bounds, note_poles, outputs
+from funcnn.verify.claims._compare_arrays import ClaimFails, element, off, share, worst
 from funcnn.verify.faults._diagnosis import likely_fault, shape_fault
-from funcnn.verify.functions._subject import COMBINATION, KINDS, SMALL, stream
-from funcnn.verify.functions._words import said
+from funcnn.verify.functions._cotangents import COMBINATION, KINDS, SMALL, stream
+from funcnn.verify.functions._phrases import said
 from funcnn.verify.programs._differences import Directions
-from funcnn.verify.programs._setting import Setting
+from funcnn.verify.programs._numbers import Numbers
 
 
-def cotangents_agree(e: Evidence, s: Setting, where="") -> float:
+def cotangents_agree(e: CaseNumbers, s: Numbers, where="") -> float:
     """The worst error of all cotangents, for each of those of the outputs.
 
     Raises:
-        Disproof: naming the argument, the element, and the fault if its pattern is known.
+        ClaimFails: naming the argument, the element, and the fault if its pattern is known.
     """
     got = s.mine["vjp"]
     name = e.op.name
     if isinstance(got, Exception):
-        raise Disproof(f"{name}{where} raises {said(got)}.", fault=shape_fault(str(got)))
+        raise ClaimFails(f"{name}{where} raises {said(got)}.", fault=shape_fault(str(got)))
     got = [ct[: s.count] for ct in got]
     want = s.theirs["vjp"]
     if isinstance(want, Exception):
@@ -64,14 +64,14 @@ def _disproof(e, s, where, wrong, got, want):
     fault = None
     try:
         _linear(e, s, got, where)
-    except Disproof:
+    except ClaimFails:
         fault = "it is not linear in the cotangent"
     if fault is None:
         values = dict(zip(e.names, s.leaves, strict=True))
         if isinstance(s.mine.get("value"), list):
             values |= dict(zip(outputs(s), s.mine["value"], strict=True))
         fault = likely_fault(got, want, i, e.names, values, s.dys)
-    return Disproof(text, e.names[i], at, g, w, fault)
+    return ClaimFails(text, e.names[i], at, g, w, fault)
 
 
 def _linear(e, s, got, where):
@@ -90,7 +90,7 @@ def _linear(e, s, got, where):
                 bad = ~(np.abs(row - want) <= room) & np.isfinite(want)
                 if bad.any():
                     at, g, w = worst(bad, row, want)
-                    raise Disproof(
+                    raise ClaimFails(
                         f"{what} is not linear in the cotangent of the output: for a "
                         f"combination of two it is {g:.6g} {element(at)}and not {w:.6g}.",
                         leaf, at, g, w,
@@ -98,7 +98,7 @@ def _linear(e, s, got, where):
     return error
 
 
-def _not_at_kinks(e, s: Setting, i, bad, got, want):
+def _not_at_kinks(e, s: Numbers, i, bad, got, want):
     """Those elements that are wrong though the function is smooth there."""
     leaf = s.leaves[i]
     where = np.flatnonzero(bad.any(0).ravel())

@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn.verify.claims._agreement import Disproof
-from funcnn.verify.claims._evidence import Evidence
+from funcnn.verify.claims._case_numbers import CaseNumbers
+from funcnn.verify.claims._compare_arrays import ClaimFails
 from funcnn.verify.faults._diagnosis import shape_fault
-from funcnn.verify.functions._subject import is_array, is_float, problem, pullback
-from funcnn.verify.functions._words import said
+from funcnn.verify.functions._autodiff import is_array
+from funcnn.verify.functions._cotangents import pullback
+from funcnn.verify.functions._phrases import said
+from funcnn.verify.functions._split import is_float, problem
 
 
-def as_given(e: Evidence):
+def as_given(e: CaseNumbers):
     """Differentiate in all arrays, integers too, in the dtypes given."""
     flat, tree = jax.tree_util.tree_flatten_with_path(e.args)
     full = [leaf for _, leaf in flat]
@@ -38,14 +40,14 @@ def as_given(e: Evidence):
             jax.eval_shape(trace, *(full[i] for i in slots))
     except Exception as error:  # a rule may raise anything
         fault = shape_fault(str(error))
-        raise Disproof(f"{e.op.name} raises {said(error)}.", fault=fault) from None
+        raise ClaimFails(f"{e.op.name} raises {said(error)}.", fault=fault) from None
     for i, (shape, dtype) in zip(slots, found, strict=True):
         path, leaf = flat[i]
         counted = jnp.issubdtype(leaf.dtype, jnp.inexact)
         want = leaf.dtype if counted else jax.dtypes.float0
         if (shape, dtype) != (leaf.shape, want):
             name = e.parameters[path[0].idx] + jax.tree_util.keystr(path[1:])
-            raise Disproof(
+            raise ClaimFails(
                 f"{e.op.name}: the cotangent of {name} is {_type(dtype)}{shape}, should be "
                 f"{_type(want)}{leaf.shape}.",
                 name,
@@ -53,29 +55,44 @@ def as_given(e: Evidence):
             )
 
 
-def in_every_mix(e: Evidence):
+def in_every_mix(e: CaseNumbers):
     """In every mix of bfloat16 and float32 that the function itself takes."""
     p = problem(e.op.apply, e.args)
     low, high, count = jnp.bfloat16, jnp.float32, len(p.leaves)
     mixes = [[low] * count, [high] * count]
     mixes += [[low] * i + [high] + [low] * (count - i - 1) for i in range(count)]
-    for mix in mixes:
+    for mix in dict.fromkeys(map(tuple, mixes)):
         pairs = zip(p.leaves, mix, strict=True)
         args = [jax.ShapeDtypeStruct(a.shape, dtype) for a, dtype in pairs]
         with jax.enable_x64(e.x64):
-            try:
-                dys = jax.eval_shape(p.f, *args)
-            except (TypeError, ValueError):
-                continue
-            cts = jax.eval_shape(lambda args, dys: pullback(p.f, args, dys), args, dys)
+            cts = _cotangent_types(p.f, args)
+        if cts is None:
+            continue
         for name, a, ct in zip(e.names, args, cts, strict=True):
             if (ct.shape, ct.dtype) != (a.shape, a.dtype):
-                raise Disproof(
+                raise ClaimFails(
                     f"{e.op.name}: the cotangent of {name} is {ct.dtype}{ct.shape}, should "
                     f"be {a.dtype}{a.shape}, for arguments in "
                     f"{', '.join(b.dtype.name for b in args)}.",
                     name,
                 )
+
+
+def _cotangent_types(f, args):
+    """The shapes and dtypes of cotangents, or None if `f` does not take such arguments."""
+
+    def both(args):
+        ys, back = jax.vjp(f, *args)
+        return back([jnp.zeros_like(y) for y in ys])
+
+    try:
+        return list(jax.eval_shape(both, args))
+    except Exception:  # of the function or of its rule: these two in turn tell which
+        try:
+            dys = jax.eval_shape(f, *args)
+        except (TypeError, ValueError):
+            return None
+        return jax.eval_shape(lambda args, dys: pullback(f, args, dys), args, dys)
 
 
 def _is_traced(leaf, concrete):

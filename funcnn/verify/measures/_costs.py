@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn.verify.functions._autodiff import autodiff
-from funcnn.verify.functions._subject import Op, cast, discover, problem
+from funcnn.verify.functions._op import Op, discover
+from funcnn.verify.functions._split import cast, problem
 from funcnn.verify.measures._residuals import Residuals, residuals, traceable
 
 SHORTEST = 2e-3  # seconds: what takes less is run several times between two looks

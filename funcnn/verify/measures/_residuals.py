@@ -8,7 +8,7 @@ import jax
 from jax.extend.core import Jaxpr, Literal
 
 from funcnn.verify.functions._autodiff import is_array, jaxprs, open_jaxpr
-from funcnn.verify.functions._subject import parameter_names, problem
+from funcnn.verify.functions._split import parameter_names, problem
 
 CALLS = ("jit", "pjit", "closed_call")
 VIEWS = ("reshape", "squeeze", "expand_dims", "broadcast_in_dim", "copy", "copy_p", "name")

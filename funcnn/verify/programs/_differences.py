@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from funcnn.verify.functions._subject import stream
+from funcnn.verify.functions._cotangents import stream
 
 RUNGS = 5  # in a flight: enough for a function that is linear in what moves
 FLIGHTS = 12  # at most

@@ -7,7 +7,6 @@ a number a leaf, and cotangents of its own.
 
 import contextlib
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,40 +14,23 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from funcnn.verify.functions._autodiff import autodiff
-from funcnn.verify.functions._subject import POSITIVE, Split, pullback, stream
+from funcnn.verify.functions._cotangents import pullback, stream
+from funcnn.verify.functions._split import SplitArguments
+from funcnn.verify.programs._compile import jit
+from funcnn.verify.programs._inline import inlined
+from funcnn.verify.programs._interpret import interpreted
+from funcnn.verify.programs._moves import moves, moves_at_once, near
+from funcnn.verify.programs._pieces import finite, plain, pushed, some, transformed
 from funcnn.verify.programs._rounding import DRAWS, noisy, pool_size
 
-# Small programs run once: compile them fast rather than well.
-OPTIONS: dict[str, str | bool] = {
-    "xla_backend_optimization_level": "0",
-    "xla_llvm_disable_expensive_passes": True,
-    "xla_cpu_parallel_codegen_split_count": "1",
-    "xla_cpu_use_fusion_emitters": False,
-}
 LARGE = 50_000
-
-
-@functools.cache
-def supported_options():
-    """Those of the compiler's options that this version of it has."""
-    trivial = jax.jit(lambda: 0).lower()
-    supported: dict[str, str | bool] = {}
-    for name, value in OPTIONS.items():
-        with contextlib.suppress(jax.errors.JaxRuntimeError):
-            trivial.compile(compiler_options={name: value})
-            supported[name] = value
-    return supported
-
-
-def jit(f, large=False):
-    """Compile `f` in little time, or, for `large` arrays, to run in little time."""
-    return jax.jit(f, compiler_options={} if large else supported_options())
+FIRST_ORDER = ("value", "vjp")  # computed as users compute them: compiled
 
 
 class Programs:
     """All programs of one function and its reference, for one structure of arguments."""
 
-    def __init__(self, f, reference, split: Split, literal, large, alone=None):
+    def __init__(self, f, reference, split: SplitArguments, literal, large, alone=None):
         self.f = functools.partial(split.call, f)
         if reference:
             self.reference = functools.partial(split.call, reference)
@@ -63,49 +45,59 @@ class Programs:
             self.dys_alone = not self.groups
         self._jit = functools.partial(jit, large=large)
         self._compiled: dict = {}
+        # NumPy computes in float64 as XLA does
+        self._small = not large and all(a.dtype == np.float64 for a in split.leaves)
 
     def mine(self, wanted, inputs):
         """The function by itself, differentiated, and under each transformation."""
-        return self._all({"mine": some(self._mine(), wanted)}, inputs)["mine"]
+        return self._all("mine", some(self._mine(), wanted), inputs)
 
     def theirs(self, wanted, inputs):
         """The reference on the same inputs."""
-        pieces = some(self._plain(self.reference, True), wanted)
-        return self._all({"theirs": pieces}, inputs)["theirs"]
+        pieces = some(self._theirs(), wanted)
+        return self._all("theirs", pieces, inputs)
 
     def both(self, wanted, inputs, count):
-        """`mine` and, with its first `count` points, `theirs` in one program.
+        """`mine` and, with its first `count` points, `theirs`.
 
         Of the reference `rev2` and `fwd2` are read off its value and pullback pushed
         forward, where that is finite: a Hessian is symmetric, and a pullback's derivative
         in the cotangent is the derivative of the value.
         """
-        mine = some(self._mine(), wanted)
-        theirs = some(self._plain(self.reference, True), wanted)
+        mine = self.mine(wanted, inputs)
+        theirs = some(self._theirs(), wanted)
         second = {k: theirs.pop(k) for k in ("rev2", "fwd2") if k in theirs}
         if second:
-            theirs["pushed"] = self._pushed
-        found = self._all({"mine": mine, "theirs": theirs}, inputs)
-        reference = found["theirs"]
-        if not isinstance(reference["vjp"], Exception):
-            reference["vjp"] = [ct[:count] for ct in reference["vjp"]]
+            reference = self._program(("inlined", self.reference), self.reference, inlined)
+            theirs["pushed"] = functools.partial(pushed, reference)
+        leaves, held, dys, scales, along = inputs
+        own = leaves, held, [dy[:count] for dy in dys], scales[:count], along
+        found = self._all("theirs", theirs, own, mine.get("value"))
         if second:
-            twice = reference.pop("pushed")
+            twice = found.pop("pushed")
             if isinstance(twice, Exception) or not all(np.isfinite(a).all() for a in twice):
-                reference |= self._run("theirs", second, inputs)
+                found |= self._once("theirs", second, own)
             else:
-                both = {"rev2": twice, "fwd2": twice[: len(inputs[0])]}
-                reference |= {k: both[k] for k in second}
-        return found["mine"], reference
+                both = {"rev2": twice, "fwd2": twice[: len(leaves)]}
+                found |= {k: both[k] for k in second}
+        return mine, found
 
     def moves(self, leaves, held, dys, block, weights, rows, steps):
         """How far the sum of `dy * y` moves, by `steps` along the directions `rows`.
 
         Infinite outputs, whose change no difference can tell, have no part in it.
         """
-        return self._program("moves", self._moves)(
-            leaves, held, dys, block, weights, rows, steps
-        )
+        inputs = leaves, held, dys, block, weights, rows, steps
+        if self._small:
+            with contextlib.suppress(Exception):  # what cannot be batched, or interpreted
+                run = self._program(
+                    "moves at once", functools.partial(moves_at_once, self.f), interpreted
+                )
+                moved, batched, plain = run(*inputs)
+                # only if the batch is as it should be: to judge that is another claim's
+                if all(map(near, batched, plain)):
+                    return moved
+        return self._program("moves", functools.partial(moves, self.f))(*inputs)
 
     def theirs_forward(self, inputs):
         """The reference's cotangents by forward mode, a leaf's element at a time.
@@ -133,9 +125,7 @@ class Programs:
 
     def spread(self, whose, key, inputs, eps, seed):
         """The lowest and highest numbers of one piece in noisy arithmetic."""
-        piece = (self._mine() if whose == "mine" else self._plain(self.reference, True))[
-            key
-        ]
+        piece = (self._mine() if whose == "mine" else self._theirs())[key]
         size = pool_size(piece, *inputs)
         g = noisy(piece)
 
@@ -151,153 +141,81 @@ class Programs:
         noise = stream(seed, "noise").uniform(-1, 1, (DRAWS // 2, size))
         # in pairs of opposites, so that every argument moves both ways
         noise = np.concatenate([noise, -noise])
-        return self._program(("spread", whose, key), extremes)(noise, eps, *inputs)
+        (found,) = self._once(
+            "spread", {(whose, key): extremes}, (noise, eps, *inputs)
+        ).values()
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     # --- what they are made of ----------------------------------------------------------
 
-    def _plain(self, f, literal):
-        def first(leaves, held, dys):
-            return pullback(lambda *a: f(a, held), leaves, dys)
-
-        def value(leaves, held, dys, scales, along):
-            return f(leaves, held)
-
-        def vjp(leaves, held, dys, scales, along):
-            def at(point):
-                s, dy = point
-                return first(scaled(leaves, s), held, dy)
-
-            if len(scales) == 1:
-                return [ct[None] for ct in at((scales[0], [dy[0] for dy in dys]))]
-            return jax.lax.map(at, (scales, dys))
-
-        def reverse(leaves, held, dys, scales, along):
-            one = [dy[0] for dy in dys]
-            back = jax.vjp(lambda leaves, dy: first(leaves, held, dy), leaves, one)[1]
-            to_leaves, to_dys = back(along)
-            return [*to_leaves, *to_dys]
-
-        def forward(leaves, held, dys, scales, along):
-            one = [dy[0] for dy in dys]
-            once = first if literal else autodiff(first)
-            return jax.jvp(lambda leaves: once(leaves, held, one), (leaves,), (along,))[1]
-
-        return {"value": value, "vjp": vjp, "rev2": reverse, "fwd2": forward}
-
     def _mine(self):
-        f, groups, dys_alone = self.f, self.groups, self.dys_alone
+        first = self._pullback(self.f)
+        pieces = transformed(self.f, first, self.groups, self.dys_alone)
+        return plain(self.f, first, self.literal) | pieces
+
+    def _theirs(self):
+        return plain(self.reference, self._pullback(self.reference), True)
+
+    def _pullback(self, f):
+        """The pullback of `f`, traced once for all that is made of it."""
 
         def first(leaves, held, dys):
             return pullback(lambda *a: f(a, held), leaves, dys)
 
-        def outer(leaves, held, dys, scales, along):
-            return jax.vjp(lambda *a: f(a, held), *leaves)[0]
+        return self._program(("pullback", f), first, inlined)
 
-        def remat(leaves, held, dys, scales, along):
-            one = [dy[0] for dy in dys]
-            return pullback(jax.checkpoint(lambda *a: f(a, held)), leaves, one)
-
-        def vmap(leaves, held, dys, scales, along):
-            pair = [
-                jnp.stack(p) for p in zip(leaves, scaled(leaves, scales[-1]), strict=True)
-            ]
-            both = [jnp.stack([h, h]) for h in held]
-            two = [dy[jnp.array([0, len(dy) - 1])] for dy in dys]
-            return jax.vmap(first)(pair, both, two)
-
-        def batch(leaves, held, dys, scales, along):
-            pair = [jnp.stack([a, 0.75 * a]) for a in leaves]
-            found = jax.vmap(f)(pair, [jnp.stack([h, h]) for h in held])
-            return [y[0] for y in found]
-
-        def alone(leaves, held, dys, scales, along):
-            """Each argument batched by itself, then the cotangents by themselves."""
-            one = [dy[0] for dy in dys]
-            found = []
-            for group in groups:
-                pair = [
-                    jnp.stack([a, 0.75 * a]) if i in group else a
-                    for i, a in enumerate(leaves)
-                ]
-                axes = [0 if i in group else None for i in range(len(leaves))]
-                found += jax.vmap(first, (axes, None, None))(pair, held, one)
-            if dys_alone:
-                two = [dy[:2] for dy in dys]
-                found += jax.vmap(first, (None, None, 0))(leaves, held, two)
-            return found
-
-        def scan(leaves, held, dys, scales, along):
-            pair = [
-                jnp.stack(p) for p in zip(leaves, scaled(leaves, scales[-1]), strict=True)
-            ]
-            two = [dy[jnp.array([0, len(dy) - 1])] for dy in dys]
-
-            def scanned(*rows):
-                return jax.lax.scan(lambda _, row: (None, f(row, held)), None, rows)[1]
-
-            return pullback(scanned, pair, two)
-
-        plain = {**self._plain(f, self.literal), "forward": outer, "remat": remat}
-        several = {"vmap": vmap, "alone": alone, "scan": scan}
-        return plain | several | ({"batch": batch} if dys_alone else {})
-
-    def _pushed(self, leaves, held, dys, scales, along):
-        """How the reference's cotangents change along a direction, then its values."""
-
-        def once(leaves):
-            ys, back = jax.vjp(lambda *a: self.reference(a, held), *leaves)
-            return list(back([dy[0] for dy in dys])), list(ys)
-
-        cts, ys = jax.jvp(once, (leaves,), (along,))[1]
-        return [*cts, *ys]
-
-    def _moves(self, leaves, held, dys, block, weights, rows, steps):
-        flat, unravel = ravel_pytree(leaves)
-
-        def change(base, point):
-            row, h = point
-            u = jnp.where(block == row, weights, 0)
-            moved = self.f(unravel(jnp.where(u == 0, flat, flat + h * u)), held)
-            base = [jnp.where(row < 0, m, b) for m, b in zip(moved, base, strict=True)]
-            total: Any = 0
-            for m, b, dy in zip(moved, base, dys, strict=True):
-                # equal infinities have not moved
-                apart = jnp.where(m == b, 0, m - b)
-                total += jnp.vdot(jnp.where(jnp.isfinite(b), dy, 0), apart)
-            return base, total
-
-        # the first point, of no row, is where all start from: the function is in here once
-        points = jnp.pad(rows, (1, 0), constant_values=-1), jnp.pad(steps, (1, 0))
-        start = [jnp.zeros_like(dy) for dy in dys]
-        return jax.lax.scan(change, start, points)[1][1:]
-
-    def _program(self, key, f):
+    def _program(self, key, f, made=None):
         if key not in self._compiled:
-            self._compiled[key] = self._jit(f)
+            self._compiled[key] = (made or self._jit)(f)
         return self._compiled[key]
 
-    def _all(self, families, inputs):
-        """What the pieces of each family return, the pullbacks' at all points.
+    def _all(self, whose, pieces, inputs, values=None):
+        """What the pieces return, the pullbacks' at all points.
 
         Those have a program of their own, called once a point: a loop over the points would
-        take longer to compile than all calls take to run.
+        take longer to compile than all calls take to run. It is compiled, as what users run
+        is; what runs once, and the reference, is interpreted if it is small.
         """
-        pieces = {(whose, k): g for whose, own in families.items() for k, g in own.items()}
-        pullbacks = {key: pieces.pop(key) for key in list(pieces) if key[1] == "vjp"}
-        found = self._run(tuple(families), pieces, inputs)
+        first = {k: g for k, g in pieces.items() if k in FIRST_ORDER}
+        found = self._at_points(whose, first, inputs, values)
+        rest = {k: g for k, g in pieces.items() if k not in FIRST_ORDER}
+        return found | self._once(whose, rest, inputs)
+
+    def _at_points(self, whose, pieces, inputs, values):
+        """The values at the first point, and the pullbacks at each.
+
+        The function's `values`, or else these, say where cotangents are to ask for nothing.
+        """
         leaves, held, dys, scales, along = inputs
-        dys = finite(dys, found.get((next(iter(families)), "value")))
+        run = self._once if whose == "theirs" else self._run
         at_points: list[dict] = []
-        for k in range(len(scales) if pullbacks else 0):
+        for k in range(len(scales) if "vjp" in pieces else min(1, len(pieces))):
+            if k == 1:
+                dys = finite(dys, values or at_points[0].get("value"))
             one = leaves, held, [dy[k : k + 1] for dy in dys], scales[k : k + 1], along
-            at_points.append(self._run("vjp", pullbacks, one))
-        for key in pullbacks:
-            cts = [at_point[key] for at_point in at_points]
+            at_points.append(run(whose, pieces, one))
+        found = {"value": at_points[0]["value"]} if "value" in pieces else {}
+        if "vjp" in pieces:
+            cts = [at_point["vjp"] for at_point in at_points]
             errors = [ct for ct in cts if isinstance(ct, Exception)]
-            found[key] = (
+            found["vjp"] = (
                 errors[0] if errors else [np.concatenate(c) for c in zip(*cts, strict=True)]
             )
-        return {w: {k: found[w, k] for k in own} for w, own in families.items()}
+        return found
+
+    def _once(self, title, pieces, inputs):
+        """What pieces return, interpreted if they are small, else compiled."""
+        if not self._small:
+            return self._run(title, pieces, inputs)
+        found, left = {}, {}
+        for k, g in pieces.items():
+            try:
+                found[k] = self._program((title, k, "once"), g, interpreted)(*inputs)
+            except Exception:  # which of the two cannot run it, the compiler tells
+                left[k] = g
+        return found | self._run(title, left, inputs)
 
     def _run(self, title, pieces, inputs):
         """Run all pieces as one program; if that fails, each alone, to see which."""
@@ -305,6 +223,8 @@ class Programs:
         def together(*inputs):
             return {k: g(*inputs) for k, g in pieces.items()}
 
+        if not pieces:
+            return {}
         try:
             return self._program((title, *pieces), together)(*inputs)
         except Exception:  # a rule may raise anything
@@ -315,28 +235,3 @@ class Programs:
                 except Exception as error:
                     found[k] = error
             return found
-
-
-def some(pieces, wanted):
-    """The pieces that are wanted, None for all."""
-    return {k: g for k, g in pieces.items() if not wanted or k in wanted}
-
-
-def finite(dys, values):
-    """Cotangents that ask for nothing, where differences judge, of infinite values.
-
-    No difference can tell what infinities do.
-    """
-    if values is None or isinstance(values, Exception):
-        return dys
-    if not dys or len(dys[0]) <= POSITIVE:
-        return dys
-    dys = [np.array(dy) for dy in dys]
-    for dy, y in zip(dys, values, strict=True):
-        dy[POSITIVE] = np.where(np.isfinite(y), dy[POSITIVE], 0)
-    return dys
-
-
-def scaled(leaves, factors):
-    """Each leaf times its factor."""
-    return [a * factors[i].astype(a.dtype) for i, a in enumerate(leaves)]

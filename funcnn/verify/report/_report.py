@@ -4,7 +4,7 @@ import json
 import math
 from typing import NamedTuple
 
-from funcnn.verify.report import _layout
+from funcnn.verify.report import _text_tables
 
 
 class Row(NamedTuple):
@@ -88,11 +88,11 @@ class Report(NamedTuple):
         Returns:
             Lines of at most `width` characters, without the codes.
         """
-        return _layout.text(self, color, width)
+        return _text_tables.text(self, color, width)
 
     def to_markdown(self) -> str:
         """The same as a table in Markdown, with the failures in a list."""
-        return _layout.markdown(self)
+        return _text_tables.markdown(self)
 
     def to_json(self) -> str:
         """Everything in JSON; numbers that are not finite are strings: `"inf"`, `"nan"`."""

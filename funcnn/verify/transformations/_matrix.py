@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
-from funcnn.verify.functions._subject import Op, discover
+from funcnn.verify.functions._op import Op, discover
 from funcnn.verify.report._report import Report, Row
-from funcnn.verify.transformations._problems import telling_case
 from funcnn.verify.transformations._transforms import CELLS, DEVICES, mesh
+from funcnn.verify.transformations._trial_problems import telling_case
 
 
 def eight_devices() -> None:

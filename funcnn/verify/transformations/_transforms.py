@@ -14,9 +14,9 @@ from jax import export
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from funcnn.verify.functions._subject import pullback
-from funcnn.verify.programs._programs import jit, supported_options
-from funcnn.verify.transformations._problems import COUNT, Problems
+from funcnn.verify.functions._cotangents import pullback
+from funcnn.verify.programs._compile import jit, supported_options
+from funcnn.verify.transformations._trial_problems import COUNT, Problems
 
 DEVICES = COUNT // 2
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")

@@ -1,11 +1,7 @@
-"""Eight devices for a script, and a count of what they exchange."""
+"""What a compiled program exchanges between devices."""
 
-import os
 import re
 from collections import Counter
-
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
-os.environ["JAX_PLATFORMS"] = "cpu"
 
 KINDS = "all-gather|all-to-all|collective-permute|all-reduce|reduce-scatter"
 
@@ -13,6 +9,12 @@ KINDS = "all-gather|all-to-all|collective-permute|all-reduce|reduce-scatter"
 def collectives(compiled):
     """How often each kind is in a compiled program."""
     return Counter(re.findall(rf" ({KINDS})(?:-start)?\(", compiled.as_text()))
+
+
+def sources(compiled, kind):
+    """The names of the operations that exchanges of a kind are for."""
+    lines = re.findall(rf".* {kind}(?:-start)?\(.*", compiled.as_text())
+    return [re.findall(r'op_name="([^"]*)"', line) for line in lines]
 
 
 def gathered(compiled):

@@ -9,12 +9,12 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
-from collectives import collectives
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from funcnn import verify
 from funcnn.foundation._mesh import batch_over
+from tests.support.on_devices.collectives import collectives, sources
 
 WHOLE = {"weight", "bias", "scale", "offset", "table", "key"}
 PRODUCTS = {"dot", "matmul", "tensordot"}  # of arrays in no particular role
@@ -72,48 +72,77 @@ def pullback(op, args):
     return f, [args[i] for i in arrays], arrays
 
 
-def check(op, case, args, kind):
-    args, over = spread(op, args)
-    f, arrays, places = pullback(op, args)
-    want = jax.jit(f)(*arrays)
+def check(cases, kind, trace_only=False):
+    """Check many cases in one program: name, op and arguments of each."""
+    fs, given, placed = {}, {}, {}
     mesh = jax.make_mesh((8,), ("data",), axis_types=(kind,))
-    given = [
-        jax.device_put(a, NamedSharding(mesh, P("data") if over[i] else P()))
-        for a, i in zip(arrays, places, strict=True)
-    ]
+    for name, (op, args) in cases.items():
+        args, over = spread(op, args)
+        fs[name], given[name], places = pullback(op, args)
+        placed[name] = [
+            jax.device_put(a, NamedSharding(mesh, P("data") if over[i] else P()))
+            for a, i in zip(given[name], places, strict=True)
+        ]
+
+    def all_of_them(arrays):
+        found = {}
+        for name, f in fs.items():
+            with jax.named_scope(name):
+                found[name] = f(*arrays[name])
+        return found
+
     auto = kind == AxisType.Auto
     with batch_over(mesh.abstract_mesh, ("data",)) if auto else jax.set_mesh(mesh):
-        compiled = jax.jit(f).lower(*given).compile()
-    name = f"{op.name}, {case}, {kind}"
-    found = collectives(compiled)
-    assert set(found) <= {"all-reduce"}, f"{name}: {found}"
-    for a, b in zip(jax.tree.leaves(compiled(*given)), jax.tree.leaves(want), strict=True):
+        traced = jax.jit(all_of_them).trace(placed)
+        if trace_only:
+            return
+        compiled = traced.lower().compile()
+    want = jax.jit(all_of_them)(given)
+    others = {k: sources(compiled, k) for k in collectives(compiled) if k != "all-reduce"}
+    assert not others, f"{kind}: {others}"
+    got = compiled(placed)
+    for name in fs:
+        compare(got[name], want[name], f"{name}, {kind}")
+
+
+def compare(got, want, name):
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         a, b = np.asarray(a), np.asarray(b)
         atol = 1e-5 * max(abs(b).max(), 1)
         np.testing.assert_allclose(a, b, 1e-4, atol, err_msg=name)
 
 
-def main():
+def cases_of(op):
+    """Those with examples, by name."""
+    with jax.enable_x64(True):
+        cases = op.cases(np.random.default_rng(0))
+    return {
+        f"{op.name}, {name}": (op, args)
+        for name, args in cases.items()
+        if all(a.size for a in args if isinstance(a, np.ndarray))
+        and np.ndim(first(op, args)) > 1
+    }
+
+
+def main(folder, thorough):
+    """The first case of each op, and thoroughly every case of those that look at meshes.
+
+    Where types say how arrays are spread it is tracing that fails: no more is quick.
+    """
+    del folder
+    by_op = {op.name: cases_of(op) for op in verify.discover()}
+    firsts = {op: dict(list(cases.items())[:1]) for op, cases in by_op.items()}
     checked = 0
-    for op in verify.discover():
-        with jax.enable_x64(True):
-            cases = op.cases(np.random.default_rng(0))
-        cases = {
-            name: args
-            for name, args in cases.items()
-            if all(a.size for a in args if isinstance(a, np.ndarray))
-            and np.ndim(first(op, args)) > 1
-        }
-        for i, case in enumerate(cases):
-            if i == 0 or op.name in EVERY_CASE:
-                check(op, case, cases[case], AxisType.Auto)
-                checked += 1
-            if i == 0 and op.name not in PRODUCTS:
-                check(op, case, cases[case], AxisType.Explicit)
-                checked += 1
-    assert checked > 80, checked
-    print("as it should be")
-
-
-if __name__ == "__main__":
-    main()
+    for kind in (AxisType.Auto, AxisType.Explicit):
+        together: dict = {}
+        for op in by_op:
+            if kind == AxisType.Explicit and op in PRODUCTS:
+                continue
+            if kind == AxisType.Auto and thorough and op in EVERY_CASE:
+                check(by_op[op], kind)
+                checked += len(by_op[op])
+            else:
+                together |= firsts[op]
+        check(together, kind, trace_only=not thorough and kind == AxisType.Explicit)
+        checked += len(together)
+    assert checked > (80 if thorough else 40), checked

@@ -1,16 +1,12 @@
 """A run that goes on in another layout from the checkpoints of the first."""
 
-import tempfile
-
 import jax
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from funcnn import layers, losses, optim, train
+from tests.support.drawn_params import drawn_state
 
-jax.config.update("jax_num_cpu_devices", 8)  # before a key is made
-
-STEPS = 12
 KEY = jax.random.key(0)
 MODEL = layers.Serial(
     up=layers.Dense(64), tanh=layers.Tanh(), drop=layers.Dropout(0.2), down=layers.Dense(8)
@@ -30,7 +26,7 @@ def run(directory, steps, layout, per_call=1):
     with train.Checkpoints(directory) as checkpoints:
         state, history = train.fit(
             train.make_step(loss, OPTIMIZER),
-            train.init(KEY, MODEL, OPTIMIZER, (1, 16)),
+            drawn_state(MODEL, OPTIMIZER, (1, 16)),
             train.prefetch(train.batches(DATA, 16, key=KEY)),
             steps=steps,
             checkpoints=checkpoints,
@@ -40,26 +36,23 @@ def run(directory, steps, layout, per_call=1):
     return history.metrics["loss"], state
 
 
-def main():
-    state = train.init(KEY, MODEL, OPTIMIZER, (1, 16))
+def main(folder, thorough):
+    """Through all layouts, or all but one; in one of them three steps are a call."""
+    state = drawn_state(MODEL, OPTIMIZER, (1, 16))
     mesh = jax.make_mesh((4, 2), ("data", "model"))
-    layouts = [
-        None,
-        train.shard(state, jax.make_mesh((8,), ("data",))),
-        train.shard(state, jax.make_mesh((8,), ("data",)), fully="data"),
-        train.shard(state, mesh, rules=[("up/weight", P(None, "model"))], fully="data"),
+    eight = jax.make_mesh((8,), ("data",))
+    rules = [("up/weight", P(None, "model"))]
+    legs = [
+        (None, 1),
+        *([(train.shard(state, eight), 1)] if thorough else []),
+        (train.shard(state, eight, fully="data"), 3),
+        (train.shard(state, mesh, rules=rules, fully="data"), 1),
     ]
-    with tempfile.TemporaryDirectory() as folder:
-        want, _ = run(f"{folder}/whole", STEPS, None)
-        got = []
-        for i, layout in enumerate(layouts):
-            found, state = run(f"{folder}/parts", 3 * (i + 1), layout, 1 + 2 * (i == 2))
-            got.extend(found)
+    want, _ = run(folder / "whole", 3 * len(legs), None)
+    got = []
+    for i, (layout, per_call) in enumerate(legs):
+        found, state = run(folder / "parts", 3 * (i + 1), layout, per_call)
+        got.extend(found)
     np.testing.assert_allclose(got, want, rtol=1e-5)
     spec = state.params["up"]["weight"].sharding.spec
     assert spec == P("data", "model"), spec
-    print("as it should be")
-
-
-if __name__ == "__main__":
-    main()

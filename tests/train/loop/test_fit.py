@@ -1,446 +1,248 @@
-"""What a run does besides stepping: go on, stop, tell what is wrong, write and draw."""
+"""`fit` is the loop that one would write by hand, with what it promises besides."""
 
-import json
-import os
-import signal
-import struct
-from itertools import islice
+import gc
+import weakref
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnn import layers, losses, optim, train
-
-KEY = jax.random.key(0)
-MODEL = layers.Serial(
-    body=layers.Serial(layers.Dense(8), layers.Tanh(), layers.Dropout(0.2)),
-    head=layers.Dense(3),
+from funcnn import optim, train
+from tests.support.train_runs import (
+    KEY,
+    MODEL,
+    OPTIMIZER,
+    STEP,
+    Watched,
+    arrays,
+    assert_same,
+    data,
+    fail,
+    loss,
+    measure,
+    numbers,
+    start,
 )
 
 
-def loss(params, batch, key):
-    x, labels = batch
-    return losses.softmax_cross_entropy(MODEL.apply(params, x, key=key), labels)
+def fit(steps=25, state=None, batches=None, **arguments):
+    arguments.setdefault("progress", False)
+    return train.fit(STEP, state or start(), batches or data(), steps=steps, **arguments)
 
 
-def start():
-    return train.init(KEY, MODEL, optim.adam(0.05), (1, 4))
+@pytest.fixture(scope="module")
+def by_hand():
+    """The states and the metrics of 25 steps."""
+    step, state, batches = jax.jit(STEP), start(), data()
+    states, rows = [state], []
+    for _ in range(25):
+        state, metrics = step(state, next(batches))
+        states.append(state)
+        rows.append(metrics)
+    return states, rows
 
 
-def arrays(n=48):
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((n, 4)).astype(np.float32)
-    return x, (x @ rng.standard_normal((4, 3))).argmax(-1)
+@pytest.mark.parametrize("log_every", [1, 3, 10, 100])
+def test_fit_is_the_loop_by_hand(by_hand, log_every):
+    state, history = fit(log_every=log_every)
+    states, rows = by_hand
+    assert_same(state, states[25])
+    assert history.step.tolist() == list(range(1, 26))
+    assert sorted(history.metrics) == ["grad_norm", "loss"]
+    for name, values in history.metrics.items():
+        assert type(values) is np.ndarray
+        np.testing.assert_array_equal(values, [row[name] for row in rows])
+    assert history.eval_step.tolist() == []
+    assert history.eval_metrics == {}
 
 
-def data(epochs=None):
-    return train.batches(arrays(), 8, key=jax.random.key(1), epochs=epochs)
-
-
-def measure(params):
+def test_fit_learns():
     x, labels = arrays()
-    logits = MODEL.apply(params, x)
-    return {"loss": losses.softmax_cross_entropy(logits, labels)}
 
+    def accuracy(params):
+        return {"accuracy": (MODEL.apply(params, x).argmax(-1) == labels).mean()}
 
-STEP = train.make_step(loss, optim.adam(0.05))
+    _, history = fit(200, evaluate=accuracy)
+    assert history.eval_metrics["accuracy"][-1] > 0.95
+    assert history.metrics["loss"][-1] < history.metrics["loss"][0] / 2
 
 
-def same(a, b):
-    def equal(x, y):
-        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-            x, y = jax.random.key_data(x), jax.random.key_data(y)
-        np.testing.assert_array_equal(np.asarray(x), np.asarray(y))
-
-    jax.tree.map(equal, a, b)
-
-
-class Watched:
-    """Data that does something just before it gives batch `at`."""
-
-    def __init__(self, at, act):
-        self._data, self._at, self._act, self._given = data(), at, act, 0
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        if self._given == self._at:
-            self._act()
-        self._given += 1
-        return next(self._data)
-
-    def get_state(self):
-        return self._data.get_state()
-
-    def set_state(self, state):
-        self._data.set_state(state)
-
-
-def fail():
-    raise RuntimeError("planted")
-
-
-@pytest.fixture
-def signals():
-    """Signals as a program in a terminal has them: a job in the background has not."""
-    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    before = {number: signal.signal(number, usual[number]) for number in usual}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-# Going on
-
-
-def test_a_run_that_died_ends_with_the_same_bits(tmp_path):
-    want, whole = train.fit(STEP, start(), data(), steps=20, evaluate=measure, eval_every=5)
-    with train.Checkpoints(tmp_path) as checkpoints, pytest.raises(RuntimeError):
-        train.fit(
-            STEP, start(), Watched(13, fail), steps=20, evaluate=measure, eval_every=5,
-            checkpoints=checkpoints, checkpoint_every=4,
-        )  # fmt: skip
-    with train.Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.latest() == 12
-        got, history = train.fit(
-            STEP, start(), data(), steps=20, evaluate=measure, eval_every=5,
-            checkpoints=checkpoints, checkpoint_every=4,
-        )  # fmt: skip
-        assert checkpoints.latest() == 20
-    same(got, want)
-    assert history.step.tolist() == list(range(13, 21))
-    np.testing.assert_array_equal(history.metrics["loss"], whole.metrics["loss"][12:])
-    assert history.eval_step.tolist() == whole.eval_step.tolist() == [5, 10, 15, 20]
-    np.testing.assert_array_equal(history.eval_metrics["loss"], whole.eval_metrics["loss"])
-
-
-def test_a_finished_run_takes_no_more_steps(tmp_path):
-    with train.Checkpoints(tmp_path) as checkpoints:
-        want, _ = train.fit(STEP, start(), data(), steps=5, checkpoints=checkpoints)
-        got, history = train.fit(
-            STEP, start(), Watched(0, fail), steps=5, checkpoints=checkpoints
-        )
-    same(got, want)
-    assert not history.step.size
-
-
-def test_checkpoints_of_another_model_are_refused(tmp_path):
-    with train.Checkpoints(tmp_path) as checkpoints:
-        train.fit(STEP, start(), data(), steps=2, checkpoints=checkpoints)
-        other = train.init(KEY, layers.Dense(5), optim.adam(0.05), (1, 4))
-        with pytest.raises(ValueError, match="to hold what like does") as raised:
-            train.fit(STEP, other, data(), steps=4, checkpoints=checkpoints)
-    assert "a new run needs a new place" in raised.value.__notes__[-1]
-
-
-def test_data_without_a_state_is_warned_of(tmp_path):
-    def plain():
-        yield from islice(data(), 10)
-
-    with train.Checkpoints(tmp_path) as checkpoints:
-        train.fit(STEP, start(), plain(), steps=4, checkpoints=checkpoints)
-        with pytest.warns(UserWarning, match="data that has no get_state"):
-            state, _ = train.fit(STEP, start(), plain(), steps=6, checkpoints=checkpoints)
-    assert state.step == 6
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_saves_and_goes_on(tmp_path, number, signals):
-    want, _ = train.fit(STEP, start(), data(), steps=9)
-    ask = Watched(5, lambda: os.kill(os.getpid(), number))
-    before = signal.getsignal(number)
-    with train.Checkpoints(tmp_path) as checkpoints:
-        message = r"asked to stop, and did after step 6\. It is saved in .*\.$"
-        with pytest.raises(train.Interrupted, match=message) as raised:
-            train.fit(
-                STEP, start(), ask, steps=9, evaluate=measure, checkpoints=checkpoints
-            )
-        assert raised.value.state.step == checkpoints.latest() == 6
-        assert raised.value.history.stopped == "interrupted"
-        assert not raised.value.history.eval_step.size
-        got, history = train.fit(STEP, start(), data(), steps=9, checkpoints=checkpoints)
-    same(got, want)
-    assert history.stopped == "steps"
-    assert signal.getsignal(number) is before
-
-
-def test_an_interrupted_run_without_checkpoints_hands_its_state_over(signals):
-    want, _ = train.fit(STEP, start(), data(), steps=3)
-    ask = Watched(2, lambda: os.kill(os.getpid(), signal.SIGINT))
-    with pytest.raises(
-        KeyboardInterrupt, match=r"after step 3\. This error has it"
-    ) as raised:
-        train.fit(STEP, start(), ask, steps=9)
-    same(raised.value.state, want)
-
-
-def test_a_second_interrupt_is_obeyed(signals):
-    def twice():
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt) as raised:
-        train.fit(STEP, start(), Watched(2, twice), steps=9)
-    assert not isinstance(raised.value, train.Interrupted)
-
-
-def test_checkpoints_hold_the_evaluations_numbers(tmp_path):
-    with train.Checkpoints(tmp_path, keep=1, best="loss") as checkpoints:
-        _, history = train.fit(
-            STEP, start(), data(), steps=12, evaluate=measure, eval_every=4,
-            checkpoints=checkpoints,
-        )  # fmt: skip
-        best = int(history.eval_step[history.eval_metrics["loss"].argmin()])
-        assert checkpoints.restore(start(), step=best).step == best
-    with pytest.raises(ValueError, match="fit needs evaluate for checkpoints with best"):
-        train.fit(STEP, start(), data(), steps=1, checkpoints=checkpoints)
-
-
-# Stopping early
-
-
-@pytest.mark.parametrize(
-    ("values", "options", "expected"),
-    [
-        ([3, 2, 1], {"patience": 1}, False),
-        ([3, 3], {"patience": 1}, True),
-        ([3, 4, 2, 5], {"patience": 2}, False),
-        ([3, 4, 5], {"patience": 2}, True),
-        ([3, 2.9, 2.8], {"patience": 2, "least": 0.5}, True),
-        ([1, 2, 3], {"patience": 1, "mode": "max"}, False),
-        ([1, 1, 1], {"patience": 2, "mode": "max"}, True),
-        ([float("nan")] * 2, {"patience": 2}, True),
-        ([], {"patience": 1}, False),
-    ],
-)
-def test_early_stopping(values, options, expected):
-    evaluations = [(i, {"loss": v}) for i, v in enumerate(values)]
-    assert train.EarlyStopping(**options).reached(evaluations) is expected
-
-
-def test_fit_stops_early():
-    rising = iter(range(100))
-    state, history = train.fit(
-        STEP, start(), data(), steps=60, evaluate=lambda _: {"loss": next(rising)},
-        eval_every=3, stopping=train.EarlyStopping(patience=2),
-    )  # fmt: skip
-    assert state.step == 9
-    assert history.stopped == "early"
-    assert history.eval_metrics["loss"].tolist() == [0, 1, 2]
-
-
-def test_a_run_that_stopped_early_stays_stopped(tmp_path):
-    options = {
-        "steps": 60, "evaluate": lambda _: {"loss": 1.0}, "eval_every": 3,
-        "stopping": train.EarlyStopping(patience=2),
-    }  # fmt: skip
-    with train.Checkpoints(tmp_path) as checkpoints:
-        for _ in range(2):
-            state, history = train.fit(
-                STEP, start(), data(), checkpoints=checkpoints, **options
-            )
-            assert state.step == 9
-            assert history.stopped == "early"
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"metric": 3}, TypeError, "needs a metric's name; got 3"),
-        ({"patience": 0}, ValueError, "patience of at least 1; got 0"),
-        ({"mode": "up"}, ValueError, "mode 'min' or 'max'; got 'up'"),
-        ({"least": -1}, ValueError, "least"),
-    ],
-)
-def test_early_stopping_needs_sense(options, error, message):
-    with pytest.raises(error, match=message):
-        train.EarlyStopping(**options)
-
-
-def test_early_stopping_needs_its_metric():
-    with pytest.raises(ValueError, match="needs evaluations with 'accuracy'; got loss"):
-        train.EarlyStopping("accuracy").reached([(1, {"loss": 1.0})])
-
-
-# The guard
-
-
-def planted(at):
-    for i, (x, labels) in enumerate(data()):
-        yield (np.where(i == at, np.float32(np.inf), x), labels)
-
-
-def test_the_guard_names_the_step_and_what_is_not_finite(tmp_path):
-    want, _ = train.fit(STEP, start(), data(), steps=37)
-    with train.Checkpoints(tmp_path) as checkpoints:
-        with pytest.raises(train.NonFiniteError, match=r"in step 38: .*batch") as raised:
-            train.fit(
-                STEP, start(), planted(37), steps=60, log_every=3,
-                checkpoints=checkpoints, checkpoint_every=10,
-            )  # fmt: skip
-        assert checkpoints.latest() == 30
-    same(raised.value.state, want)
-
-
-def test_the_guard_names_the_layer():
-    def overflowing(params, batch, key):
-        x, _ = batch
-        y = layers.Serial(up=layers.Lambda(lambda x: jnp.exp(200 * x))).apply({"up": {}}, x)
-        return loss(params, batch, key) + y.mean()
-
-    step = train.make_step(overflowing, optim.sgd(0.1))
-    state = train.init(KEY, MODEL, optim.sgd(0.1), (1, 4))
-    with pytest.raises(train.NonFiniteError, match="'up'"):
-        train.fit(step, state, data(), steps=5)
-
-
-def test_the_guard_lets_updates_be_skipped():
-    def overflowing(params, batch, key):
-        return loss(params, batch, key) * 1e30
-
-    optimizer = train.dynamic_loss_scale(optim.sgd(1e-30), initial=2.0**40)
-    step = train.make_step(overflowing, optimizer)
-    state = train.init(KEY, MODEL, optimizer, (1, 4))
-    state, history = train.fit(step, state, data(), steps=6)
-    assert state.opt_state.skipped >= 1
-    assert not np.isfinite(history.metrics["grad_norm"]).all()
-
-
-def test_params_gone_bad_in_the_last_step_are_found():
-    def update(grads, state, params=None):
-        nan = jnp.where(state == 3, jnp.nan, 0.0)
-        return jax.tree.map(lambda g: g * 0 + nan.astype(g.dtype), grads), state + 1
-
-    optimizer = optim.Optimizer(lambda params: jnp.zeros((), jnp.int32), update)
-    state = train.init(KEY, MODEL, optimizer, (1, 4))
-    step = train.make_step(loss, optimizer)
-    with pytest.raises(train.NonFiniteError, match="params that are not finite in step 4"):
-        train.fit(step, state, data(), steps=4)
-    bad, _ = train.fit(step, state, data(), steps=4, guard=False)
-    with pytest.raises(train.NonFiniteError, match="params that are finite to start"):
-        train.fit(step, bad, data(), steps=4)
-
-
-# Several steps in a call, layouts
-
-
-@pytest.mark.parametrize("steps", [12, 11])
-def test_several_steps_a_call(steps):
-    want, before = train.fit(
-        STEP, start(), data(), steps=steps, evaluate=measure, eval_every=8
-    )
-    got, history = train.fit(
-        STEP, start(), data(), steps=steps, evaluate=measure, eval_every=8, steps_per_call=4
-    )
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
-        got.params,
-        want.params,
-    )
-    np.testing.assert_array_equal(history.step, before.step)
-    np.testing.assert_array_equal(history.eval_step, before.eval_step)
-    np.testing.assert_allclose(history.metrics["loss"], before.metrics["loss"], rtol=1e-5)
-
-
-def test_a_layout(tmp_path):
+def test_fit_leaves_the_first_state_usable():
     state = start()
-    layout = train.shard(state, jax.make_mesh((1,), ("data",)))
-    want, _ = train.fit(STEP, state, data(), steps=7)
-    with train.Checkpoints(tmp_path) as checkpoints:
-        train.fit(STEP, state, data(), steps=4, checkpoints=checkpoints, layout=layout)
-        got, _ = train.fit(
-            STEP, state, data(), steps=7, checkpoints=checkpoints, layout=layout
-        )
-    assert got.params["head"]["weight"].sharding.mesh.axis_names == ("data",)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), got.params, want.params
+    before = numbers(state)
+    fit(3, state)
+    fit(3, state)
+    assert_same(state, before)
+
+
+def test_fit_keeps_no_state_that_its_caller_let_go_of():
+    seen = []
+
+    def given():
+        state = start()
+        seen.append(weakref.ref(state.params["head"]["weight"]))
+        return state
+
+    def look():
+        gc.collect()
+        seen.append(seen[0]() is None)
+
+    train.fit(STEP, given(), Watched(0, look), steps=2)
+    assert seen[1:] == [True]
+
+
+def test_fit_takes_aliased_states():
+    """Two leaves that share one buffer cannot both be donated."""
+    w = jnp.ones(3)
+    optimizer = optim.sgd(0.1)
+    params = {"a": w, "b": w}
+    state = train.TrainState(jnp.asarray(0), params, optimizer.init(params), KEY)
+    step = train.make_step(lambda p, *_: jnp.sum(p["a"] * p["b"]), optimizer)
+    state, _ = train.fit(step, state, [0.0, 0.0], progress=False)
+    np.testing.assert_allclose(state.params["a"], 0.81)
+
+
+def test_fit_takes_steps_that_return_their_state_as_metrics():
+    def step(state, batch):
+        state = state._replace(step=state.step + 1, params=state.params + batch)
+        return state, {"step": state.step, "params": state.params}
+
+    state = train.TrainState(jnp.asarray(0), jnp.zeros(2), (), KEY)
+    state, history = train.fit(step, state, np.ones((9, 2)), progress=False)
+    assert history.metrics["step"].tolist() == history.step.tolist()
+    np.testing.assert_array_equal(history.metrics["params"][:, 0], history.step)
+
+
+def test_fit_goes_on_where_it_stopped(by_hand):
+    batches = data()
+    state, early = fit(10, batches=batches)
+    state, late = fit(15, state, batches=batches)
+    states, rows = by_hand
+    assert_same(state, states[25])
+    assert late.step.tolist() == list(range(11, 26))
+    losses = np.concatenate([early.metrics["loss"], late.metrics["loss"]])
+    np.testing.assert_array_equal(losses, [row["loss"] for row in rows])
+
+
+def test_fit_compiles_once_also_when_called_again():
+    step = train.make_step(chex.assert_max_traces(loss, n=1), OPTIMIZER)
+    batches = data()
+    state, _ = train.fit(step, start(), batches, steps=12, progress=False)
+    train.fit(step, state, batches, steps=12, progress=False)
+
+
+def test_fit_takes_no_more_batches_than_steps():
+    batches = data(epochs=2)
+    fit(7, batches=batches)
+    assert len(list(batches)) == 5
+
+
+def test_fit_until_the_data_ends():
+    state, history = fit(None, batches=data(epochs=2))
+    assert state.step == len(history.step) == 12
+    assert history.stopped == "data"
+
+
+def test_fit_stops_with_a_warning_where_data_ends_before_steps():
+    message = r"^fit took 12 of 25 steps: the data ended.$"
+    with pytest.warns(UserWarning, match=message) as warned:
+        state, history = train.fit(STEP, start(), data(epochs=2), steps=25)
+    assert warned[0].filename == __file__
+    assert state.step == len(history.step) == 12
+    assert history.stopped == "data"
+
+
+def test_fit_without_steps():
+    state, history = fit(0)
+    assert state.step == 0
+    assert history.step.shape == history.eval_step.shape == (0,)
+    assert history.metrics == {}
+
+
+def test_fit_fetches_rarely(monkeypatch):
+    fetched = []
+    device_get = jax.device_get
+    monkeypatch.setattr(
+        jax, "device_get", lambda a: fetched.append(len(a)) or device_get(a)
     )
+    fit(45, log_every=10)
+    assert fetched == [10, 10, 10, 15]
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"steps_per_call": 0}, "steps_per_call of at least 1; got 0"),
-        (
-            {"steps_per_call": 4, "evaluate": measure, "eval_every": 6},
-            "eval_every to be a multiple of steps_per_call, 4; got 6",
-        ),
-        ({"checkpoint_every": 5}, "needs checkpoints for checkpoint_every; got 5"),
-        ({"stopping": train.EarlyStopping()}, "needs evaluate for stopping"),
-    ],
+    "eval_every, steps, want",
+    [(None, 25, [25]), (10, 25, [10, 20, 25]), (5, 10, [5, 10]), (5, 0, [0])],
 )
-def test_fit_needs_sense(options, message):
-    with pytest.raises(ValueError, match=message):
-        train.fit(STEP, start(), data(), steps=1, **options)
+def test_fit_evaluates(eval_every, steps, want):
+    seen = []
 
+    def evaluate(params):
+        bias = params["head"]["bias"]
+        seen.append(np.array(bias))
+        return {"sum": bias.sum(), "bias": bias}
 
-# Logs and pictures
-
-
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_json_log(tmp_path):
-    path = tmp_path / "runs" / "log.jsonl"
-    options = {"evaluate": measure, "eval_every": 4, "logs": train.JSONLog(path)}
-    _, history = train.fit(STEP, start(), data(), steps=6, **options)
-    found = lines(path)
-    steps = [line for line in found if "loss" in line]
-    assert [line["step"] for line in steps] == [1, 2, 3, 4, 5, 6]
-    np.testing.assert_allclose([line["loss"] for line in steps], history.metrics["loss"])
-    assert [line["step"] for line in found if "eval_loss" in line] == [4, 6]
-
-
-def test_json_log_goes_on(tmp_path):
-    path = tmp_path / "log.jsonl"
-    with train.Checkpoints(tmp_path / "run") as checkpoints:
-        options = {"checkpoints": checkpoints, "logs": [train.JSONLog(path)]}
-        train.fit(STEP, start(), data(), steps=4, **options)
-        with path.open("a") as file:  # what a killed run leaves
-            file.write('{"step": 5, "loss": 1.0}\n{"step": 6, "lo')
-        train.fit(STEP, start(), data(), steps=7, **options)
-    assert [line["step"] for line in lines(path)] == list(range(1, 8))
-
-
-def test_json_log_has_no_nan(tmp_path):
-    log = train.JSONLog(tmp_path / "log.jsonl")
-    log.start(0)
-    log.write(1, {"a": np.float32("nan"), "b": np.array([1.0, np.inf]), "c": np.int32(3)})
-    log.flush()
-    assert lines(log.path) == [{"step": 1, "a": None, "b": [1.0, None], "c": 3}]
-
-
-def test_tensorboard_log(tmp_path):
-    pytest.importorskip("tensorboardX")
-    from tensorboardX.proto.event_pb2 import Event
-
-    log = train.TensorBoardLog(tmp_path)
-    _, history = train.fit(STEP, start(), data(), steps=3, logs=log, evaluate=measure)
-    found = {}
-    for file in tmp_path.iterdir():
-        raw = file.read_bytes()
-        while raw:  # length, its checksum, the event, its checksum
-            (size,) = struct.unpack("<Q", raw[:8])
-            event = Event.FromString(raw[12 : 12 + size])
-            raw = raw[16 + size :]
-            for value in event.summary.value:
-                found[value.tag, event.step] = value.simple_value
+    state, history = fit(steps, evaluate=evaluate, eval_every=eval_every)
+    assert history.eval_step.tolist() == want
+    np.testing.assert_array_equal(history.eval_metrics["bias"], seen)
     np.testing.assert_allclose(
-        [found["loss", step] for step in (1, 2, 3)], history.metrics["loss"], rtol=1e-6
+        history.eval_metrics["sum"], np.sum(seen, -1), rtol=1e-6, atol=1e-7
     )
-    assert ("eval_loss", 3) in found
+    np.testing.assert_array_equal(seen[-1], state.params["head"]["bias"])
 
 
-def test_history_plots(tmp_path):
-    _, history = train.fit(STEP, start(), data(), steps=6, evaluate=measure, eval_every=2)
-    figure = history.plot()
-    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", "grad_norm"]
-    assert len(figure.axes[0].lines) == 2
-    figure.savefig(tmp_path / "history.png")
-    assert len(history.plot("grad_norm").axes) == 1
-    with pytest.raises(ValueError, match="plot has loss, grad_norm; got 'accuracy'"):
-        history.plot("accuracy")
+class Told:
+    """A log, and a place for checkpoints, that notes what is asked of it, and when."""
+
+    metric = None
+    directory = "nowhere"
+
+    def __init__(self, latest=None):
+        self.notes, self._latest = [], latest
+
+    def start(self, step):
+        self.notes.append(f"log from {step}")
+
+    def write(self, step, metrics):
+        self.notes.append(f"{'measured' if 'eval_loss' in metrics else 'step'} {step}")
+
+    def flush(self):
+        self.notes.append("flush")
+
+    def close(self):
+        self.notes.append("close")
+
+    def latest(self):
+        return self._latest
+
+    def save(self, state, position, numbers):
+        place = position.get_state()["data"]["batches"]
+        known = "" if numbers is None else ", measured"
+        self.notes.append(f"save {int(state.step)} at batch {place}{known}")
+
+    def wait(self):
+        self.notes.append("wait")
+
+
+def test_what_is_written_comes_in_order():
+    """All that led to a checkpoint is fetched, looked at and written before it is saved."""
+    told = Told()
+    fit(
+        7, evaluate=measure, eval_every=4, checkpoints=told, checkpoint_every=3,
+        logs=told, log_every=1,
+    )  # fmt: skip
+    assert " | ".join(told.notes).replace(" | flush", "") == (
+        "log from 0 | step 1 | step 2 | step 3 | save 3 at batch 3 | step 4 | measured 4 | "
+        "save 4 at batch 4, measured | step 5 | step 6 | save 6 at batch 6 | step 7 | "
+        "measured 7 | save 7 at batch 7, measured | wait | close"
+    )
+    saves = [i for i, note in enumerate(told.notes) if note.startswith("save")]
+    assert {told.notes[i - 1] for i in saves} == {"flush"}
+
+
+def test_logs_are_closed_where_a_run_fails():
+    told = Told()
+    with pytest.raises(RuntimeError, match="planted"):
+        train.fit(STEP, start(), Watched(3, fail), steps=9, logs=[told])
+    assert told.notes[-1] == "close"

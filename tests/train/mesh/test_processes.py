@@ -1,6 +1,7 @@
-"""A run of several processes, its checkpoints, and going on in another number of them."""
+"""Two processes are as one, and what they saved another number of them goes on from."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -9,23 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "support/process_run.py"
+from tests.support import process_run
+from tests.support.train_runs import as_a_user_has_it
+
+ROOT = Path(__file__).parents[3]
 
 
-def run(processes, steps, folder):
+def two_processes(steps, folder, layouts):
     """Return the losses that the first process prints."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
+    command = [sys.executable, "-W", "error", "-m", "tests.support.process_run"]
     started = [
         subprocess.Popen(
-            [sys.executable, SCRIPT, *map(str, (i, processes, port, steps, folder))],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            [*command, *map(str, (i, port, steps, folder, layouts))],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
         )
-        for i in range(processes)
-    ]
+        for i in range(2)
+    ]  # fmt: skip
     try:
         said = [p.communicate(timeout=300) for p in started]
     finally:
@@ -36,8 +40,13 @@ def run(processes, steps, folder):
     return json.loads(said[0][0].splitlines()[-1])
 
 
-def test_going_on_in_another_number_of_processes(tmp_path):
+@pytest.mark.parametrize(
+    "layouts", [1, pytest.param(len(process_run.LAYOUTS), marks=pytest.mark.exhaustive)]
+)
+def test_two_processes_are_as_one_which_goes_on_from_what_they_saved(tmp_path, layouts):
     pytest.importorskip("orbax.checkpoint")
-    want = run(1, 6, tmp_path / "whole")
-    got = run(2, 3, tmp_path / "parts") + run(1, 6, tmp_path / "parts")
+    got = two_processes(3, tmp_path / "parts", layouts)
+    with as_a_user_has_it():
+        want = process_run.losses(6, tmp_path / "whole")
+        got += process_run.losses(6, tmp_path / "parts")
     np.testing.assert_allclose(got, want, rtol=1e-5)

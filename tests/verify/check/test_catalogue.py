@@ -3,11 +3,23 @@
 import pytest
 
 from tests.catalogue.__main__ import main
-from tests.catalogue.entry import families, right, wrong
+from tests.catalogue.entry import families
 from tests.catalogue.trial import judged
 
-WRONG = [pytest.param(entry, id=entry.name) for entry in wrong()]
-RIGHT = [pytest.param(entry, id=entry.name) for entry in right()]
+
+def params(folder):
+    """The entries of a folder: the first two of each family, and exhaustively the rest."""
+    return [
+        pytest.param(
+            entry, id=entry.name, marks=[pytest.mark.exhaustive] if number > 1 else []
+        )
+        for family in families(folder).values()
+        for number, entry in enumerate(family)
+    ]
+
+
+WRONG = params("wrong")
+RIGHT = params("right")
 
 
 def test_there_are_many_and_of_many_kinds():

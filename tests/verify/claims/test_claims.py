@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from funcnn import verify
-from funcnn.verify.claims._agreement import off
+from funcnn.verify.claims._compare_arrays import off
 from funcnn.verify.programs import _rounding
 
 X = np.array([0.3, 0.7, -0.4])

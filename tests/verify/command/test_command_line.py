@@ -193,7 +193,7 @@ def test_a_function_without_a_gradient_fails(run):
 
 
 def test_the_seed_is_that_of_the_arguments(monkeypatch, run):
-    from funcnn.verify.command import _target
+    from funcnn.verify.command import _find_function
 
     seen = []
 
@@ -201,7 +201,7 @@ def test_the_seed_is_that_of_the_arguments(monkeypatch, run):
         seen.append(float(args[0]))
         return verify.Report("", ())
 
-    monkeypatch.setattr(_target, "check_vjp", check_vjp)
+    monkeypatch.setattr(_find_function, "check_vjp", check_vjp)
     for seed in ("0", "0", "1"):
         run("users:scale", "--args", "f32[]", "--seed", seed)
     assert seen[0] == seen[1] != seen[2]

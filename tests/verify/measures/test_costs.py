@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from funcnn import verify
-from funcnn.verify.functions._subject import cast
+from funcnn.verify.functions._split import cast
 from funcnn.verify.measures._costs import cost_table, costs, measure
 from funcnn.verify.measures._residuals import residuals
 

@@ -8,7 +8,8 @@ import pytest
 from funcnn import ops, verify
 from funcnn.verify.check._check import examine
 from funcnn.verify.check._ops import _alike
-from funcnn.verify.functions._subject import Op, Split
+from funcnn.verify.functions._op import Op
+from funcnn.verify.functions._split import SplitArguments
 
 
 def verdicts(f, reference, several, share):
@@ -61,7 +62,7 @@ def test_static_values_and_shapes_get_programs_of_their_own():
 
 def test_arguments_fit_when_only_their_numbers_differ():
     def split(*args):
-        return Split(lambda x, other: x, args)
+        return SplitArguments(lambda x, other: x, args)
 
     x = np.ones(3)
     assert split(x, 2).fits(split(2 * x, 2))
@@ -78,5 +79,7 @@ def test_between_them_the_cases_of_an_op_batch_each_argument_alone():
     for op in verify.discover():
         with jax.enable_x64(True):
             cases = op.cases(np.random.default_rng(0))
-            groups = max(len(Split(op.apply, args).groups) for args in cases.values())
+            groups = max(
+                len(SplitArguments(op.apply, args).groups) for args in cases.values()
+            )
             assert len(_alike(op, cases)) > groups, op.name

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from funcnn.verify import Op, discover
-from funcnn.verify.transformations import _matrix, _problems, _transforms
+from funcnn.verify.transformations import _matrix, _transforms, _trial_problems
 
 # --- wrong in one way each ------------------------------------------------------------
 
@@ -220,7 +220,7 @@ def test_an_array_that_is_kept_is_told():
 
 
 def test_wrong_numbers_and_shapes_are_told():
-    trial = _problems.telling_case(fault("right"))[1]
+    trial = _trial_problems.telling_case(fault("right"))[1]
     (want,) = trial.plain[0]
     trial.agree([want], [want])
     with pytest.raises(AssertionError, match=r"the cotangent of x is off by 1\.0e-03"):

@@ -1,0 +1,97 @@
+"""Comes in: what attention is given. Goes out: the same checked, and split by head."""
+
+import jax
+import jax.numpy as jnp
+
+from funcnn import ops
+from funcnn.foundation._checks import float_arrays
+from funcnn.layers.attention import _cache
+from funcnn.layers.attention._cache import Cache
+
+NAME = "MultiHeadAttention"
+
+
+def pair(x):
+    """What queries are made of, what keys and values are, and whether they are two.
+
+    Raises:
+        TypeError: if `x` is neither one array nor two.
+        ValueError: if they do not have three axes, or not the same first one.
+    """
+    cross = isinstance(x, tuple | list)
+    if cross and len(x) != 2:
+        raise TypeError(f"{NAME} needs x, or (x, memory); got {len(x)} inputs.")
+    x, memory = x if cross else (x, x)
+    if not isinstance(x, jax.ShapeDtypeStruct):
+        x, memory = float_arrays(NAME, x=x, memory=memory)
+    if len(x.shape) != 3 or not x.shape[-1]:
+        raise ValueError(f"{NAME} needs x of shape (B, T, d) with d > 0; got {x.shape}.")
+    if len(memory.shape) != 3 or memory.shape[0] != x.shape[0] or not memory.shape[-1]:
+        raise ValueError(
+            f"{NAME} needs memory of shape ({x.shape[0]}, S, m) with m > 0 for x of shape "
+            f"{x.shape}; got {memory.shape}."
+        )
+    return x, memory, cross
+
+
+def head_width(x, heads, head_features):
+    """The features of a head.
+
+    Raises:
+        ValueError: if they are not given, and `heads` does not divide those of `x`.
+    """
+    if head_features is None and x.shape[-1] % heads:
+        raise ValueError(
+            f"{NAME} needs heads that divide the {x.shape[-1]} features of x, or "
+            f"head_features; got {heads} heads."
+        )
+    return head_features or x.shape[-1] // heads
+
+
+def check_use(cache, x, cross, causal, window):
+    """Check that a cache can be used as the layer is, for an input `x`.
+
+    Raises:
+        TypeError: if it is none.
+        ValueError: if self attention is not causal, attention to a memory is, or a new one
+            is too short for `x`.
+    """
+    _cache.check_cache(NAME, cache)
+    if cache is None:
+        return
+    if not cross and not causal:
+        raise ValueError(f"{NAME} needs causal=True for a cache; got causal=False.")
+    if cross and (causal or window is not None):
+        raise ValueError(
+            f"{NAME} needs causal=False and window=None for a cache of a memory; got "
+            f"{causal} and {window}."
+        )
+    if not cross and not isinstance(cache, Cache) and cache < x.shape[1]:
+        raise ValueError(
+            f"{NAME} needs a cache of length {x.shape[1]} or more for x of shape "
+            f"{x.shape}; got {cache}."
+        )
+
+
+def product(params, x, heads, width):
+    """What a dense layer makes of `x`, by head: `(B, T, d)` to `(B, T, heads, width)`."""
+    y = ops.dense(x, params["weight"], params.get("bias"))
+    return y.reshape(*x.shape[:2], heads, width)
+
+
+def turned(x, first, base):
+    """Queries or keys at the positions from `first` on; as they are if `base` is None."""
+    if base is None:
+        return x
+    at = None if isinstance(first, int) else _cache.positions(first, x.shape[1])
+    return ops.rope(x, at, base)
+
+
+def weights(q, k, mask, bias, options):
+    """What attention multiplies values by, `(B, H, T, S)`.
+
+    That is what it makes of values that are the rows of an identity matrix.
+    """
+    b, s, heads = k.shape[:3]
+    unit = jnp.broadcast_to(jnp.eye(s, dtype=k.dtype)[:, None], (b, s, heads, s))
+    return jnp.moveaxis(ops.attention(q, k, unit, mask, bias, **options), 1, 2)

@@ -1,0 +1,47 @@
+"""Comes in: the params of a layer. Goes out: an error if they are another's; and the draw
+of those that most layers have, a weight and a bias.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+from funcnn.layers.protocol._shapes import param_dtype
+
+
+def affine_params(key, x, shape, weight_init: Callable, bias_init: Callable | None) -> dict:
+    """Draw `weight` of `shape` and, unless `bias_init` is None, `bias` of its last axis."""
+    dtype = param_dtype(x)
+    weight_key, bias_key = jax.random.split(key)
+    params = {"weight": weight_init(weight_key, shape, dtype)}
+    if bias_init is not None:
+        params["bias"] = bias_init(bias_key, shape[-1:], dtype)
+    return params
+
+
+def check_params(layer: str, params: Any, *names: str) -> None:
+    """Check that `params` is a dict with these names.
+
+    Raises:
+        TypeError: if it is not a dict.
+        ValueError: if its names are others: those of another layer, most likely.
+    """
+    if not isinstance(params, Mapping):
+        raise TypeError(f"{layer} needs params in {listed(names)}; got {shown(params)}.")
+    if set(params) != set(names):
+        raise ValueError(f"{layer} needs params in {listed(names)}; got {listed(params)}.")
+
+
+def listed(names):
+    """A dict with these names, in words."""
+    return f"a dict with {', '.join(map(str, names))}" if names else "an empty dict"
+
+
+def shown(value):
+    """What stands where params should, without its numbers."""
+    if isinstance(value, Mapping):
+        return listed(value)
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}"
+    return type(value).__name__

@@ -1,0 +1,36 @@
+"""A key, a model and an optimizer come in; a `TrainState` goes out, what steps change."""
+
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from funcnn.layers.protocol._layer import Layer
+from funcnn.optim import Optimizer
+
+
+class TrainState(NamedTuple):
+    """A pytree: what a checkpoint holds and a step returns.
+
+    `step` counts the updates made, `key` is the same throughout a run.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    key: chex.PRNGKey
+
+
+def init(key: chex.PRNGKey, model: Layer, optimizer: Optimizer, shape: Any) -> TrainState:
+    """Draw a model's params and begin at step 0.
+
+    Args:
+        key: split in two, for the params and for the steps' randomness.
+        model: a layer.
+        optimizer: ours, or one of optax's.
+        shape: the input's shape with its batch axis, or what else `model.init` takes.
+    """
+    params_key, run_key = jax.random.split(key)
+    params = model.init(params_key, shape)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key)
