@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from funcnn import optim
-from funcnn.optim.precision import _memory
+from funcnn.optim.precision import _codes, _rounding
 from tests.support.optim_makers import methods, ones
 
 KEY = jax.random.key(0)
@@ -18,7 +18,7 @@ def nbytes(tree):
 
 
 def noise(size, step=STEP, salt=0):
-    return np.asarray(_memory.uniform((size,), step, salt))
+    return np.asarray(_rounding.uniform((size,), step, salt))
 
 
 # rounding
@@ -37,7 +37,7 @@ def test_noise_is_uniform_and_new_for_each_step_and_salt():
 @pytest.mark.parametrize("x", [1.001, -1.001, 3e-5, 1.0, 0.0])
 def test_bfloat16_is_rounded_to_neighbours_with_the_right_mean(x):
     x = np.full(50_000, x, np.float32)
-    got = _memory.stochastic(jnp.asarray(x), jnp.bfloat16, jnp.asarray(noise(x.size)))
+    got = _rounding.stochastic(jnp.asarray(x), jnp.bfloat16, jnp.asarray(noise(x.size)))
     assert got.dtype == jnp.bfloat16
     got = np.asarray(got, np.float64)
     assert abs(got - x).max() <= 2**-7 * abs(x[0])
@@ -46,7 +46,7 @@ def test_bfloat16_is_rounded_to_neighbours_with_the_right_mean(x):
 
 def test_rounding_keeps_what_is_not_finite():
     x = jnp.asarray([jnp.inf, -jnp.inf, jnp.nan, 3.4e38], jnp.float32)
-    got = _memory.stochastic(x, jnp.bfloat16, jnp.full(4, 0.9999))
+    got = _rounding.stochastic(x, jnp.bfloat16, jnp.full(4, 0.9999))
     np.testing.assert_array_equal(got[:3].astype(jnp.float32), x[:3])
 
 
@@ -54,7 +54,7 @@ def test_rounding_keeps_what_is_not_finite():
 def test_codes_are_near_and_have_the_right_mean(shape):
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     rounds = [
-        np.asarray(_memory.dequantise(_memory.quantise(x, 256, STEP + i, 3), shape))
+        np.asarray(_codes.dequantise(_codes.quantise(x, 256, STEP + i, 3), shape))
         for i in range(100)
     ]
     assert rounds[0].shape == shape
@@ -67,7 +67,7 @@ def test_codes_are_near_and_have_the_right_mean(shape):
 
 def test_small_numbers_never_become_0():
     x = jnp.asarray([1.0, 1e-12, -1e-12, 0.0], jnp.float32)
-    got = _memory.dequantise(_memory.quantise(x, 4, STEP, 0), (4,))
+    got = _codes.dequantise(_codes.quantise(x, 4, STEP, 0), (4,))
     assert got[0] == 1
     assert 0 < got[1] < 1e-8
     assert -1e-8 < got[2] < 0
@@ -76,7 +76,7 @@ def test_small_numbers_never_become_0():
 
 def test_a_nan_shows_in_its_block():
     x = jnp.ones(8).at[1].set(jnp.nan)
-    got = _memory.dequantise(_memory.quantise(x, 4, STEP, 0), (8,))
+    got = _codes.dequantise(_codes.quantise(x, 4, STEP, 0), (8,))
     np.testing.assert_array_equal(jnp.isnan(got), [True] * 4 + [False] * 4)
 
 

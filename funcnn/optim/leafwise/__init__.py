@@ -1,1 +1,1 @@
-"""A rule for one leaf, made an optimizer of pytrees."""
+"""A rule for one leaf in, an optimizer of pytrees out."""

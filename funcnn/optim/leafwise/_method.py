@@ -1,39 +1,22 @@
-"""What methods have in common: the rule for one leaf makes an optimizer."""
+"""A rule for one leaf in, an optimizer of pytrees out."""
 
-import functools
 import math
 
-import jax
 import jax.numpy as jnp
 
-from funcnn.optim.precision._memory import (
-    check_moments,
-    like_stored,
-    load,
-    packed,
-    rounded_by_chance,
-    store,
-)
+from funcnn.optim.leafwise._rule import UNSCALED, Method
+from funcnn.optim.leafwise._slots import check_slots, first_row, pack, unpack
+from funcnn.optim.leafwise._step import Leaf, leaf_step
+from funcnn.optim.precision._moments import check_moments
+from funcnn.optim.protocol._leaves import caster
+from funcnn.optim.protocol._masks import spread
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import (
     check_learning_rate,
     hyperparameter,
     learning_rate_at,
 )
-from funcnn.optim.protocol._trees import (
-    caster,
-    checked,
-    flatten,
-    float_leaves,
-    match,
-    need_params,
-    shape_of,
-    spread,
-    widest,
-    zeros,
-)
-
-UNSCALED = object()  # in place of a learning rate, where there is none
+from funcnn.optim.protocol._trees import checked, flatten, float_leaves, need_params
 
 
 def method(
@@ -45,145 +28,69 @@ def method(
     *,
     slots=None,
     start=None,
-    weights=None,
-    weight_decay=None,
-    mask=None,
+    why=None,
+    decay=None,
     moments=None,
-    decays=False,
-    rated=False,
-    keeps=False,
-):
+) -> Optimizer:
     """Make an optimizer of a rule for one leaf.
 
     Args:
         name: what errors call it.
         state: a NamedTuple class: `step`, then the slots, each a pytree like params.
         rule: `rule(g, *slots, *scalars) -> (direction, *slots)`, all of one dtype, which
-            is at least float32.
+            is at least float32. It may take more by name:
+            `w`, the weights;
+            `decay`, the rate at which they decay, 0 where the mask is not: its direction
+            then holds the decay;
+            `rate`, the learning rate: its direction then holds it;
+            `keep`, a function: `keep(*slots)` are the new slots as they are stored, if
+            that is by chance, else as they are. The direction is made of those.
         scalars: `scalars(t)`, what the rule needs of the update t = 1, 2, ...
         learning_rate: the update is `-learning_rate * direction`; of `UNSCALED`, the
             direction.
         slots: the names of those that there are, None for all; others are None.
         start: `start(w)`, the slots of a new leaf; None for zeros like it.
-        weights: why the rule needs the weights ("..."), which then come after `g`.
-        weight_decay: if not None, the direction is `direction + weight_decay * w`.
-        mask: which leaves decay, as in `spread`; None for all.
-        decays: the rule takes the weight decay, after its scalars, as a number that is 0
-            where the mask is not, and its direction holds it.
+        why: why the rule needs the weights, for errors; None if it takes none.
+        decay: a `Decay` if the direction is `direction + decay.rate * w`, or None.
         moments: what slots are stored as; see `check_moments`.
-        rated: the rule takes the learning rate, last, and its direction holds it.
-        keeps: the rule makes its direction of the new slots, after it passed them through
-            `keep(*slots)`, which it takes by name: what is rounded by chance comes back
-            as it is stored. A step then reads the new state alone, and XLA needs no copy
-            of the old one; rounding is without bias, and later steps see it anyway.
     """
-    names = state._fields[1:] if slots is None else slots
     if learning_rate is not UNSCALED:
         check_learning_rate(name, learning_rate)
-    if weight_decay is not None:
-        hyperparameter(name, "weight_decay", weight_decay, below=math.inf)
+    if decay is not None:
+        hyperparameter(name, "weight_decay", decay.rate, below=math.inf)
+        why = why or "its weights decay"
     check_moments(name, moments)
-    reason = weights or (None if weight_decay is None else "its weights decay")
-    by_chance = keeps and moments is not None and rounded_by_chance(moments)
-
-    def pack(step, tree, rows):
-        """The state of rows of slots, one row a leaf."""
-        columns = list(zip(*rows, strict=True)) or [()] * len(names)
-        trees = dict(zip(names, map(tree.unflatten, columns), strict=True))
-        return state(step, *(trees.get(n) for n in state._fields[1:]))
+    names = tuple(state._fields[1:] if slots is None else slots)
+    m = Method(name, state, rule, scalars, learning_rate, names, start, why, decay, moments)
 
     def init(params):
         leaves, tree = flatten(float_leaves(name, "params", params))
         step = jnp.zeros((), jnp.int32)
-        rows = []
-        for i, w in enumerate(leaves):
-            new = start(w) if start else [zeros(w) for _ in names]
-            rows.append(kept(i, new, [a.dtype for a in new], step))
-        return pack(step, tree, rows)
-
-    def kept(i, new, dtypes, step):
-        """The slots of leaf i as they are stored."""
-        salts = range(i * len(names), (i + 1) * len(names))
-        each = zip(new, dtypes, salts, strict=True)
-        return [store(a, moments, dtype, step, salt) for a, dtype, salt in each]
-
-    def spec(a):
-        """What has the shapes of the slots of a leaf like `a`, as they are stored."""
-        new = jax.eval_shape(start, a) if start else [a] * len(names)
-        return [like_stored(b, moments) for b in new]
+        rows = [first_row(m, i, w, step) for i, w in enumerate(leaves)]
+        return pack(m, step, tree, rows)
 
     def update(grads, before, params=None):
-        if reason:
-            need_params(name, params, reason)
-        grads = checked(name, grads, params)
-        leaves, tree = flatten(grads)
-        columns = [getattr(before, n) for n in names]
-        needed = list(zip(*map(spec, leaves), strict=True)) or [()] * len(names)
-        for n, column, likes in zip(names, columns, needed, strict=True):
-            whole = [shape_of(a) for a in likes] == [g.shape for g in leaves]
-            what = "gradients" if whole else "what it keeps of gradients"
-            likes, model = tree.unflatten(likes), f"the {called(n)} in its state"
-            match(name, what, likes, packed(column), model)
-        stored = list(zip(*map(tree.flatten_up_to, columns), strict=True))
-        ws = tree.flatten_up_to(params) if reason else [None] * len(leaves)
-        decayed = [weight_decay is not None] * len(leaves)
-        if weight_decay is not None and mask is not None:
-            decayed = spread(name, "a mask", mask, params)
-        rate = 1.0
-        if learning_rate is not UNSCALED:
-            rate = learning_rate_at(name, learning_rate, before.step)
+        found, tree = leaves_of(m, grads, before, params)
+        rate = learning_rate_at(name, learning_rate, before.step) if m.scaled else 1.0
         step = before.step + 1
-        numbers = caster(
-            (*scalars(step), rate, 0.0 if weight_decay is None else weight_decay)
-        )
-        updates, rows = [], []
-        for i, (g, w) in enumerate(zip(leaves, ws, strict=True)):
-            old = [load(a, g.shape) for a in stored[i]] if names else []
-            arrays = [g, *([jnp.asarray(w)] if reason else []), *old]
-            dtype = widest(arrays)
-            *own, eta, decay = numbers(dtype)
-            arrays = [a.astype(dtype) for a in arrays]
-            w = arrays.pop(1) if reason else None
-            given = (w,) if weights else ()
-            last = [decay if decayed[i] else jnp.zeros_like(decay)] if decays else []
-            last += [eta] if rated else []
-            row = functools.partial(kept, i, dtypes=[a.dtype for a in old], step=step)
-            more = {}
-            if keeps:
-                more["keep"] = Keeper(row, g.shape, dtype, by_chance)
-            direction, *new = rule(arrays[0], *given, *arrays[1:], *own, *last, **more)
-            rows.append(more["keep"].row if by_chance else row(new))
-            if decayed[i] and not decays:
-                direction = direction + decay * w
-            if learning_rate is not UNSCALED:
-                direction = -direction if rated else -eta * direction
-            updates.append(direction.astype(g.dtype))
-        return tree.unflatten(updates), pack(step, tree, rows)
+        numbers = caster((*scalars(step), rate, 0.0 if decay is None else decay.rate))
+        moved = [leaf_step(m, leaf, numbers, step) for leaf in found]
+        updates = tree.unflatten([update for update, _ in moved])
+        return updates, pack(m, step, tree, [row for _, row in moved])
 
     return Optimizer(init, update)
 
 
-def decoupled(weight_decay, mask):
-    """Arguments of `method` for weights that may decay: none for a Python 0."""
-    if isinstance(weight_decay, int | float) and weight_decay == 0:
-        return {}
-    return {"weight_decay": weight_decay, "mask": mask}
-
-
-class Keeper:
-    """What a rule passes its new slots through: it stores them, if that is by chance."""
-
-    def __init__(self, store, shape, dtype, by_chance):
-        self.store, self.shape, self.dtype = store, shape, dtype
-        self.by_chance = by_chance
-
-    def __call__(self, *new):
-        if not self.by_chance:
-            return new
-        self.row = self.store(new)
-        return [load(a, self.shape).astype(self.dtype) for a in self.row]
-
-
-def called(slot):
-    """What an error calls a slot."""
-    return "momentum" if slot == "momentum" else "moments"
+def leaves_of(m: Method, grads, before, params):
+    """What `update` is given, checked, leaf by leaf, and the gradients' structure."""
+    if m.why:
+        need_params(m.name, params, m.why)
+    leaves, tree = flatten(checked(m.name, grads, params))
+    check_slots(m, before, tree, leaves)
+    weights = tree.flatten_up_to(params) if m.why else [None] * len(leaves)
+    decays = [m.decay is not None] * len(leaves)
+    if m.decay is not None and m.decay.mask is not None:
+        decays = spread(m.name, "a mask", m.decay.mask, params)
+    rows = unpack(m, before, tree)
+    each = zip(leaves, weights, rows, decays, strict=True)
+    return [Leaf(i, *leaf) for i, leaf in enumerate(each)], tree

@@ -1,17 +1,16 @@
-"""How gradients and updates are, as numbers for a step to return as metrics."""
+"""Gradients, updates and params in, numbers for a step to return as metrics out."""
 
-from typing import Any
-
+import chex
 import jax
 import jax.numpy as jnp
 from jax.tree_util import tree_flatten_with_path
 
 from funcnn.foundation._dtypes import upcast
+from funcnn.optim.measures._norm import global_norm
 from funcnn.optim.protocol._trees import float_leaves, match, place
-from funcnn.optim.transformations._clip import global_norm
 
 
-def leaf_norms(tree: Any) -> dict[str, jax.Array]:
+def leaf_norms(tree: chex.ArrayTree) -> dict[str, jax.Array]:
     """The Euclidean norm of each leaf, by its path.
 
     Args:
@@ -26,7 +25,7 @@ def leaf_norms(tree: Any) -> dict[str, jax.Array]:
     return by_path(global_norm, float_leaves("leaf_norms", "leaves", tree))
 
 
-def update_ratios(updates: Any, params: Any) -> dict[str, jax.Array]:
+def update_ratios(updates: chex.ArrayTree, params: chex.ArrayTree) -> dict[str, jax.Array]:
     """The norm of each leaf's update over that of its params, by its path.
 
     About 1e-3 is usual; much less learns nothing, much more forgets. Where params are all
@@ -53,7 +52,7 @@ def update_ratios(updates: Any, params: Any) -> dict[str, jax.Array]:
     return {path: ratio(u, of_params[path]) for path, u in of_updates.items()}
 
 
-def nonfinite_counts(tree: Any) -> dict[str, jax.Array]:
+def nonfinite_counts(tree: chex.ArrayTree) -> dict[str, jax.Array]:
     """How many elements of each leaf are NaN or inf, by its path.
 
     Args:
@@ -72,7 +71,7 @@ def nonfinite_counts(tree: Any) -> dict[str, jax.Array]:
     return by_path(count, float_leaves("nonfinite_counts", "leaves", tree))
 
 
-def nonfinite_paths(tree: Any) -> list[str]:
+def nonfinite_paths(tree: chex.ArrayTree) -> list[str]:
     """The paths of leaves that hold a NaN or an inf, outside of jit.
 
     Args:
@@ -84,7 +83,11 @@ def nonfinite_paths(tree: Any) -> list[str]:
     return [path for path, count in nonfinite_counts(tree).items() if int(count)]
 
 
-def health(grads: Any, updates: Any = None, params: Any = None) -> dict[str, jax.Array]:
+def health(
+    grads: chex.ArrayTree,
+    updates: chex.ArrayTree | None = None,
+    params: chex.ArrayTree | None = None,
+) -> dict[str, jax.Array]:
     """All of these as one flat dict, for a step to return as metrics.
 
         grads = jax.grad(loss)(params, (images, labels), key)

@@ -10,14 +10,13 @@ Zeiler, "ADADELTA: an adaptive learning rate method", 2012, arXiv:1212.5701, whe
 $\eta = 1$. optax and PyTorch define it alike.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.precision._moments import Moments
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
 
@@ -25,15 +24,15 @@ from funcnn.optim.protocol._rates import LearningRate, hyperparameters
 class AdadeltaState(NamedTuple):
     """Updates made so far, the mean squares of gradients and of steps, like params."""
 
-    step: jax.Array
-    nu: Any
-    delta: Any
+    step: chex.Array
+    nu: chex.ArrayTree
+    delta: chex.ArrayTree
 
 
 def adadelta(
     learning_rate: LearningRate = 1.0,
-    decay: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-6,
+    decay: chex.Numeric = 0.9,
+    eps: chex.Numeric = 1e-6,
     *,
     moments: Moments = None,
 ) -> Optimizer:

@@ -21,35 +21,37 @@ everywhere here, and that $\beta_t$ is computed in full precision.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from funcnn.foundation._checks import integer
 from funcnn.foundation._dtypes import accumulator
 from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import Decay
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperparameters
-from funcnn.optim.protocol._trees import Mask
+from funcnn.optim.transformations._clip_leaves import rms
 
 
 class AdafactorState(NamedTuple):
     """Updates made so far; row means, or the whole second moment, and column means."""
 
-    step: jax.Array
-    row: Any
-    column: Any
+    step: chex.Array
+    row: chex.ArrayTree
+    column: chex.ArrayTree
 
 
 def adafactor(
     learning_rate: LearningRate,
-    decay: ArrayLike = 0.8,
-    clip: ArrayLike = 1.0,
-    eps: ArrayLike = 1e-30,
-    weight_decay: ArrayLike = 0.0,
+    decay: chex.Numeric = 0.8,
+    clip: chex.Numeric = 1.0,
+    eps: chex.Numeric = 1e-30,
+    weight_decay: chex.Numeric = 0.0,
     *,
     least_size: int = 128,
     relative: bool = True,
@@ -82,14 +84,37 @@ def adafactor(
     hyperparameter("adafactor", "clip", clip, below=math.inf)
     least_size = integer("adafactor", "least_size", least_size, minimum=1)
 
-    def start(w):
-        dtype, axes = accumulator(w.dtype), factored(w.shape, least_size)
-        if axes is None:
-            nothing = jnp.zeros((1,), dtype)  # as some checkpoints refuse arrays of size 0
-            return jnp.zeros(w.shape, dtype), nothing
-        return tuple(jnp.zeros(np.delete(w.shape, a), dtype) for a in axes)
+    def scalars(t):
+        rest = t.astype(jnp.result_type(float)) ** (
+            -jnp.asarray(decay, jnp.result_type(float))
+        )
+        return 1 - rest, rest, clip, eps
 
-    def rule(g, w, row, column, beta, a, clip, eps):
+    return method(
+        "adafactor",
+        AdafactorState,
+        rule_of(least_size, relative),
+        scalars,
+        learning_rate,
+        start=lambda w: start(w, least_size),
+        why="its steps are in proportion to weights",
+        decay=Decay(weight_decay, mask),
+    )
+
+
+def start(w, least_size):
+    """The zeros that the means of one leaf begin with."""
+    dtype, axes = accumulator(w.dtype), factored(w.shape, least_size)
+    if axes is None:
+        nothing = jnp.zeros((1,), dtype)  # as some checkpoints refuse arrays of size 0
+        return jnp.zeros(w.shape, dtype), nothing
+    return tuple(jnp.zeros(np.delete(w.shape, a), dtype) for a in axes)
+
+
+def rule_of(least_size, relative):
+    """The rule of one leaf, which is factored if it is large enough."""
+
+    def rule(g, row, column, beta, a, clip, eps, *, w):
         square, axes = g * g + eps, factored(g.shape, least_size)
         if axes is None:
             row = beta * row + a * square
@@ -105,23 +130,7 @@ def adafactor(
         u = u / jnp.maximum(1, rms(u) / clip)
         return (jnp.maximum(rms(w), 1e-3) * u if relative else u), row, column
 
-    def scalars(t):
-        rest = t.astype(jnp.result_type(float)) ** (
-            -jnp.asarray(decay, jnp.result_type(float))
-        )
-        return 1 - rest, rest, clip, eps
-
-    return method(
-        "adafactor",
-        AdafactorState,
-        rule,
-        scalars,
-        learning_rate,
-        start=start,
-        weights="its steps are in proportion to weights",
-        weight_decay=weight_decay,
-        mask=mask,
-    )
+    return rule
 
 
 def factored(shape, least_size):
@@ -130,8 +139,3 @@ def factored(shape, least_size):
         return None
     *_, small, large = map(int, np.argsort(shape))
     return (large, small) if shape[small] >= least_size else None
-
-
-def rms(a):
-    """The root mean square of one array, 0 of an empty one."""
-    return jnp.sqrt(jnp.sum(a * a) / max(a.size, 1))

@@ -12,14 +12,14 @@ at 0 and has $\sqrt{s_t} + \epsilon$. An element whose sum is 0 does not move.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.precision._moments import Moments
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperparameters
 
@@ -27,14 +27,14 @@ from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperpara
 class AdagradState(NamedTuple):
     """Updates made so far, and the sum of squares like params."""
 
-    step: jax.Array
-    total: Any
+    step: chex.Array
+    total: chex.ArrayTree
 
 
 def adagrad(
     learning_rate: LearningRate,
-    initial: ArrayLike = 0.1,
-    eps: ArrayLike = 1e-7,
+    initial: chex.Numeric = 0.1,
+    eps: chex.Numeric = 1e-7,
     *,
     moments: Moments = None,
 ) -> Optimizer:
@@ -62,7 +62,7 @@ def adagrad(
     def start(w):
         return (jnp.full_like(w, initial, dtype=w.dtype),)
 
-    def rule(g, total, eps, keep):
+    def rule(g, total, eps, *, keep):
         (total,) = keep(total + g * g)
         moved = total > 0
         return jnp.where(
@@ -77,5 +77,4 @@ def adagrad(
         learning_rate,
         start=start,
         moments=moments,
-        keeps=True,
     )

@@ -21,33 +21,33 @@ in float16 it is 0 for gradients below 5e-3, which then are divided by $\epsilon
 `moments=float32` there, or `moments=bfloat16`, which rounds by chance.
 """
 
-import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.leafwise._method import UNSCALED, method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._means import adam_means, debias, means
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import UNSCALED, Decay
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 
 
 class AdamState(NamedTuple):
     """Updates made so far, and the two moments, each like params."""
 
-    step: jax.Array
-    mu: Any
-    nu: Any
+    step: chex.Array
+    mu: chex.ArrayTree
+    nu: chex.ArrayTree
 
 
 def adam(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-8,
     *,
     moments: Moments = None,
 ) -> Optimizer:
@@ -82,10 +82,10 @@ def adam(
 
 def adamw(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    weight_decay: ArrayLike = 1e-4,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-8,
+    weight_decay: chex.Numeric = 1e-4,
     *,
     mask: Mask = None,
     moments: Moments = None,
@@ -117,14 +117,14 @@ def adamw(
         ValueError: if a hyperparameter lies outside its range, `update` gets no params,
             or gradients do not match the params in structure and shapes.
     """
-    decay = {"weight_decay": weight_decay, "mask": mask}
-    return build("adamw", learning_rate, b1, b2, eps, moments=moments, **decay)
+    decay = Decay(weight_decay, mask)
+    return build("adamw", learning_rate, b1, b2, eps, decay=decay, moments=moments)
 
 
 def scale_by_adam(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-8,
     *,
     moments: Moments = None,
 ) -> Optimizer:
@@ -142,32 +142,10 @@ def build(name, learning_rate, b1, b2, eps, **more):
     def scalars(t):
         return *means(b1, b2), *debias(t, b1, b2), eps
 
-    return method(name, AdamState, adam_rule, scalars, learning_rate, keeps=True, **more)
+    return method(name, AdamState, adam_rule, scalars, learning_rate, **more)
 
 
 def adam_rule(g, mu, nu, b1, a1, b2, a2, c1, c2, eps, *, keep):
     """The direction of one leaf, and its moments."""
-    mu = b1 * mu + a1 * g
-    nu = b2 * nu + a2 * (g * g)
-    mu, nu = keep(mu, nu)
+    mu, nu = keep(*adam_means(g, mu, nu, b1, a1, b2, a2))
     return c1 * mu / (jnp.sqrt(c2 * nu) + eps), mu, nu
-
-
-def means(b1, b2):
-    """The factors of two running means."""
-    return b1, 1 - b1, b2, 1 - b2
-
-
-def debias(t, *decays):
-    """What to multiply running means by after t steps, as they started at 0."""
-    return [1 / one_minus_power(b, t) for b in decays]
-
-
-def one_minus_power(b, t):
-    """`1 - b**t` without cancellation, for t of at least 1."""
-    t = t.astype(jnp.result_type(float))
-    if isinstance(b, jax.Array):
-        log = jnp.log(b.astype(t.dtype))
-    else:  # in Python, so that log(0.999) has all of its digits in float32
-        log = jnp.asarray(math.log(b) if b > 0 else -math.inf, t.dtype)
-    return -jnp.expm1(t * log)

@@ -11,35 +11,35 @@ Kingma & Ba, "Adam: a method for stochastic optimization", 2015, arXiv:1412.6980
 $-\eta_t \lambda W_{t-1}$, which is optax's `adamaxw`.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.leafwise._method import decoupled, method
-from funcnn.optim.methods._adam import debias
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._means import debias
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import decoupled
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 
 
 class AdamaxState(NamedTuple):
     """Updates made so far, the mean and the decaying largest magnitude, like params."""
 
-    step: jax.Array
-    mu: Any
-    largest: Any
+    step: chex.Array
+    mu: chex.ArrayTree
+    largest: chex.ArrayTree
 
 
 def adamax(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-8,
     *,
-    weight_decay: ArrayLike = 0.0,
+    weight_decay: chex.Numeric = 0.0,
     mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
@@ -64,7 +64,7 @@ def adamax(
     """
     hyperparameters("adamax", b1=b1, b2=b2, eps=eps)
 
-    def rule(g, mu, largest, b1, a1, b2, c1, eps, keep):
+    def rule(g, mu, largest, b1, a1, b2, c1, eps, *, keep):
         mu = b1 * mu + a1 * g
         largest = jnp.maximum(b2 * largest, jnp.abs(g) + eps)
         mu, largest = keep(mu, largest)
@@ -73,13 +73,7 @@ def adamax(
     def scalars(t):
         return b1, 1 - b1, b2, *debias(t, b1), eps
 
+    decay = decoupled(weight_decay, mask)
     return method(
-        "adamax",
-        AdamaxState,
-        rule,
-        scalars,
-        learning_rate,
-        moments=moments,
-        keeps=True,
-        **decoupled(weight_decay, mask),
+        "adamax", AdamaxState, rule, scalars, learning_rate, decay=decay, moments=moments
     )

@@ -12,36 +12,36 @@ largest $\nu$ and debiases it afterwards, which makes the first steps longer. We
 decay as AdamW's do, by $-\eta_t \lambda W_{t-1}$.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.leafwise._method import decoupled, method
-from funcnn.optim.methods._adam import debias, means
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._means import adam_means, debias, means
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import decoupled
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 
 
 class AmsgradState(NamedTuple):
     """Updates made so far, the two moments and the largest second one, like params."""
 
-    step: jax.Array
-    mu: Any
-    nu: Any
-    largest: Any
+    step: chex.Array
+    mu: chex.ArrayTree
+    nu: chex.ArrayTree
+    largest: chex.ArrayTree
 
 
 def amsgrad(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-8,
     *,
-    weight_decay: ArrayLike = 0.0,
+    weight_decay: chex.Numeric = 0.0,
     mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
@@ -66,9 +66,8 @@ def amsgrad(
     """
     hyperparameters("amsgrad", b1=b1, b2=b2, eps=eps)
 
-    def rule(g, mu, nu, largest, b1, a1, b2, a2, c1, c2, eps, keep):
-        mu = b1 * mu + a1 * g
-        nu = b2 * nu + a2 * (g * g)
+    def rule(g, mu, nu, largest, b1, a1, b2, a2, c1, c2, eps, *, keep):
+        mu, nu = adam_means(g, mu, nu, b1, a1, b2, a2)
         largest = jnp.maximum(largest, c2 * nu)
         mu, nu, largest = keep(mu, nu, largest)
         return c1 * mu / (jnp.sqrt(largest) + eps), mu, nu, largest
@@ -76,13 +75,7 @@ def amsgrad(
     def scalars(t):
         return *means(b1, b2), *debias(t, b1, b2), eps
 
+    decay = decoupled(weight_decay, mask)
     return method(
-        "amsgrad",
-        AmsgradState,
-        rule,
-        scalars,
-        learning_rate,
-        moments=moments,
-        keeps=True,
-        **decoupled(weight_decay, mask),
+        "amsgrad", AmsgradState, rule, scalars, learning_rate, decay=decay, moments=moments
     )

@@ -11,23 +11,25 @@ You et al., "Large batch optimization for deep learning: training BERT in 76 min
 2020, arXiv:1904.00962, with the identity for $\phi$. optax defines it alike.
 """
 
-from jax.typing import ArrayLike
+import chex
 
+from funcnn.optim.leafwise._means import debias, means
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.methods._adam import AdamState, adam_rule, debias, means
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._rule import Decay
+from funcnn.optim.methods._adam import AdamState, adam_rule
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 from funcnn.optim.transformations._trust_ratio import WHY, trusted
 
 
 def lamb(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-6,
-    weight_decay: ArrayLike = 0.0,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-6,
+    weight_decay: chex.Numeric = 0.0,
     *,
     mask: Mask = None,
     moments: Moments = None,
@@ -53,9 +55,8 @@ def lamb(
     """
     hyperparameters("lamb", b1=b1, b2=b2, eps=eps)
 
-    def rule(g, w, mu, nu, *scalars, keep):
-        *own, decay = scalars
-        u, mu, nu = adam_rule(g, mu, nu, *own, keep=keep)
+    def rule(g, mu, nu, *scalars, w, decay, keep):
+        u, mu, nu = adam_rule(g, mu, nu, *scalars, keep=keep)
         return trusted(u + decay * w, w, 1, 0), mu, nu
 
     def scalars(t):
@@ -67,10 +68,7 @@ def lamb(
         rule,
         scalars,
         learning_rate,
-        weights=WHY,
-        weight_decay=weight_decay,
-        mask=mask,
-        decays=True,
+        why=WHY,
+        decay=Decay(weight_decay, mask),
         moments=moments,
-        keeps=True,
     )

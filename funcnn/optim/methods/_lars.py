@@ -17,32 +17,32 @@ momentum, unlike in `sgd`.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-from jax.typing import ArrayLike
+import chex
 
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._rule import Decay
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 from funcnn.optim.transformations._trust_ratio import WHY, trusted
 
 
 class LarsState(NamedTuple):
     """Updates made so far, and the momentum b like params."""
 
-    step: jax.Array
-    momentum: Any
+    step: chex.Array
+    momentum: chex.ArrayTree
 
 
 def lars(
     learning_rate: LearningRate,
-    momentum: ArrayLike = 0.9,
-    weight_decay: ArrayLike = 0.0,
-    coefficient: ArrayLike = 1e-3,
-    eps: ArrayLike = 0.0,
+    momentum: chex.Numeric = 0.9,
+    weight_decay: chex.Numeric = 0.0,
+    coefficient: chex.Numeric = 1e-3,
+    eps: chex.Numeric = 0.0,
     nesterov: bool = False,
     *,
     mask: Mask = None,
@@ -73,8 +73,8 @@ def lars(
     hyperparameters("lars", momentum=momentum, eps=eps)
     hyperparameter("lars", "coefficient", coefficient, below=math.inf)
 
-    def rule(g, w, b, beta, coefficient, eps, decay, eta):
-        d = eta * trusted(g + decay * w, w, coefficient, eps)
+    def rule(g, b, beta, coefficient, eps, *, w, decay, rate):
+        d = rate * trusted(g + decay * w, w, coefficient, eps)
         b = beta * b + d
         return (d + beta * b if nesterov else b), b
 
@@ -87,10 +87,7 @@ def lars(
         rule,
         scalars,
         learning_rate,
-        weights=WHY,
-        weight_decay=weight_decay,
-        mask=mask,
-        decays=True,
+        why=WHY,
+        decay=Decay(weight_decay, mask),
         moments=moments,
-        rated=True,
     )

@@ -9,31 +9,31 @@ Chen et al., "Symbolic discovery of optimization algorithms", 2023, arXiv:2302.0
 Defaults are optax's.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.leafwise._method import UNSCALED, method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import UNSCALED, Decay
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 
 
 class LionState(NamedTuple):
     """Updates made so far, and the mean of gradients like params."""
 
-    step: jax.Array
-    mu: Any
+    step: chex.Array
+    mu: chex.ArrayTree
 
 
 def lion(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.99,
-    weight_decay: ArrayLike = 1e-3,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.99,
+    weight_decay: chex.Numeric = 1e-3,
     *,
     mask: Mask = None,
     moments: Moments = None,
@@ -59,12 +59,12 @@ def lion(
         ValueError: if a hyperparameter lies outside its range, `update` gets no params,
             or gradients do not match the params.
     """
-    decay = {"weight_decay": weight_decay, "mask": mask}
-    return build("lion", learning_rate, b1, b2, moments=moments, **decay)
+    decay = Decay(weight_decay, mask)
+    return build("lion", learning_rate, b1, b2, decay=decay, moments=moments)
 
 
 def scale_by_lion(
-    b1: ArrayLike = 0.9, b2: ArrayLike = 0.99, *, moments: Moments = None
+    b1: chex.Numeric = 0.9, b2: chex.Numeric = 0.99, *, moments: Moments = None
 ) -> Optimizer:
     """Lion's direction, a sign, for use in a chain.
 
@@ -81,7 +81,7 @@ def build(name, learning_rate, b1, b2, **more):
     ahead = isinstance(b1, int | float) and isinstance(b2, int | float)
     ahead = ahead and b2 >= max(b1, 0.5)  # else digits could be lost
 
-    def rule(g, mu, b1, a1, b2, a2, keep):
+    def rule(g, mu, b1, a1, b2, a2, *, keep):
         before = mu
         (mu,) = keep(b2 * mu + a2 * g)
         return jnp.sign(b1 * (mu if ahead else before) + a1 * g), mu
@@ -91,4 +91,4 @@ def build(name, learning_rate, b1, b2, **more):
             return b1 / b2, 1 - b1 - b1 / b2 * (1 - b2), b2, 1 - b2
         return b1, 1 - b1, b2, 1 - b2
 
-    return method(name, LionState, rule, scalars, learning_rate, keeps=True, **more)
+    return method(name, LionState, rule, scalars, learning_rate, **more)

@@ -21,26 +21,29 @@ are optax's. PyTorch's does not debias, and iterates in bfloat16.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 from jax.tree_util import tree_flatten_with_path
-from jax.typing import ArrayLike
 
 from funcnn.foundation._checks import integer
+from funcnn.optim.leafwise._means import debias
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.methods._adam import build, debias
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._rule import Decay
+from funcnn.optim.methods._adam import build
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask, spread
 from funcnn.optim.protocol._optimizer import Optimizer
-from funcnn.optim.protocol._partition import parts
 from funcnn.optim.protocol._rates import (
     LearningRate,
     check_learning_rate,
     hyperparameter,
     hyperparameters,
 )
-from funcnn.optim.protocol._trees import Mask, flatten, place, spread
+from funcnn.optim.protocol._trees import flatten, place
+from funcnn.optim.wrappers._partition import parts
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
 
@@ -48,23 +51,23 @@ COEFFICIENTS = 3.4445, -4.7750, 2.0315
 class MuonState(NamedTuple):
     """Updates made so far, and the mean of gradients, like the matrices of params."""
 
-    step: jax.Array
-    momentum: Any
+    step: chex.Array
+    momentum: chex.ArrayTree
 
 
 def muon(
     learning_rate: LearningRate,
-    momentum: ArrayLike = 0.95,
-    weight_decay: ArrayLike = 0.0,
+    momentum: chex.Numeric = 0.95,
+    weight_decay: chex.Numeric = 0.0,
     *,
     nesterov: bool = True,
     iterations: int = 5,
-    eps: ArrayLike = 1e-8,
+    eps: chex.Numeric = 1e-8,
     matrices: Mask = None,
     adam_learning_rate: LearningRate | None = None,
-    adam_b1: ArrayLike = 0.9,
-    adam_b2: ArrayLike = 0.999,
-    adam_weight_decay: ArrayLike = 0.0,
+    adam_b1: chex.Numeric = 0.9,
+    adam_b2: chex.Numeric = 0.999,
+    adam_weight_decay: chex.Numeric = 0.0,
     moments: Moments = None,
 ) -> Optimizer:
     r"""Step by orthogonal matrices, and by AdamW where there are none.
@@ -104,26 +107,13 @@ def muon(
         check_learning_rate("muon", adam_learning_rate, "adam_learning_rate")
     iterations = integer("muon", "iterations", iterations, minimum=0)
 
-    def rule(g, mu, beta, a, ahead, now, eps):
-        mu = beta * mu + a * g
-        u = ahead * mu + now * g
-        u = orthogonal(u.reshape(math.prod(u.shape[:-1]), u.shape[-1]), iterations, eps)
-        m, n = u.shape
-        return math.sqrt(max(1, n / max(m, 1))) * u.reshape(g.shape), mu
-
-    def scalars(t):
-        (c,), (next_c,) = debias(t, momentum), debias(t + 1, momentum)
-        if nesterov:
-            return momentum, 1 - momentum, momentum * next_c, (1 - momentum) * c, eps
-        return momentum, 1 - momentum, c, 0.0, eps
-
     of_matrices = method(
         "muon",
         MuonState,
-        rule,
-        scalars,
+        rule_of(iterations),
+        lambda t: factors(t, momentum, nesterov, eps),
         learning_rate,
-        weight_decay=weight_decay,
+        decay=Decay(weight_decay, None),
         moments=moments,
     )
     of_others = build(
@@ -132,10 +122,36 @@ def muon(
         adam_b1,
         adam_b2,
         eps,
-        weight_decay=adam_weight_decay,
+        decay=Decay(adam_weight_decay, None),
         moments=moments,
     )
-    mask = two_axes if matrices is None else matrices
+    labels = labels_of(two_axes if matrices is None else matrices)
+    return parts("muon", {"matrices": of_matrices, "others": of_others}, labels)
+
+
+def rule_of(iterations):
+    """The rule of one matrix, or of a kernel as one."""
+
+    def rule(g, mu, beta, a, ahead, now, eps):
+        mu = beta * mu + a * g
+        u = ahead * mu + now * g
+        u = orthogonal(u.reshape(math.prod(u.shape[:-1]), u.shape[-1]), iterations, eps)
+        m, n = u.shape
+        return math.sqrt(max(1, n / max(m, 1))) * u.reshape(g.shape), mu
+
+    return rule
+
+
+def factors(t, momentum, nesterov, eps):
+    """What the rule multiplies by in update t."""
+    (c,), (next_c,) = debias(t, momentum), debias(t + 1, momentum)
+    if nesterov:
+        return momentum, 1 - momentum, momentum * next_c, (1 - momentum) * c, eps
+    return momentum, 1 - momentum, c, 0.0, eps
+
+
+def labels_of(mask):
+    """A function of params that says which of them are matrices by a mask."""
 
     def labels(tree):
         chosen = spread("muon", "a mask", mask, tree)
@@ -149,7 +165,7 @@ def muon(
         _, treedef = flatten(tree)
         return treedef.unflatten(["matrices" if m else "others" for m in chosen])
 
-    return parts("muon", {"matrices": of_matrices, "others": of_others}, labels)
+    return labels
 
 
 def two_axes(params):

@@ -13,24 +13,26 @@ raise it from step to step. Weights may decay as AdamW's do, by $-\eta_t \lambda
 which is NAdamW.
 """
 
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.leafwise._method import decoupled, method
-from funcnn.optim.methods._adam import AdamState, debias, means
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._means import adam_means, debias, means
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import decoupled
+from funcnn.optim.methods._adam import AdamState
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 
 
 def nadam(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-8,
     *,
-    weight_decay: ArrayLike = 0.0,
+    weight_decay: chex.Numeric = 0.0,
     mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
@@ -55,23 +57,15 @@ def nadam(
     """
     hyperparameters("nadam", b1=b1, b2=b2, eps=eps)
 
-    def rule(g, mu, nu, b1, a1, b2, a2, ahead, now, c2, eps, keep):
-        mu = b1 * mu + a1 * g
-        nu = b2 * nu + a2 * (g * g)
-        mu, nu = keep(mu, nu)
+    def rule(g, mu, nu, b1, a1, b2, a2, ahead, now, c2, eps, *, keep):
+        mu, nu = keep(*adam_means(g, mu, nu, b1, a1, b2, a2))
         return (ahead * mu + now * g) / (jnp.sqrt(c2 * nu) + eps), mu, nu
 
     def scalars(t):
         (c1, c2), (next_c1,) = debias(t, b1, b2), debias(t + 1, b1)
         return *means(b1, b2), b1 * next_c1, (1 - b1) * c1, c2, eps
 
+    decay = decoupled(weight_decay, mask)
     return method(
-        "nadam",
-        AdamState,
-        rule,
-        scalars,
-        learning_rate,
-        moments=moments,
-        keeps=True,
-        **decoupled(weight_decay, mask),
+        "nadam", AdamState, rule, scalars, learning_rate, decay=decay, moments=moments
     )

@@ -26,26 +26,28 @@ first, clip them.
 
 import math
 
+import chex
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.leafwise._method import decoupled, method
-from funcnn.optim.methods._adam import AdamState, debias, means, one_minus_power
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._means import adam_means, debias, means, one_minus_power
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import decoupled
+from funcnn.optim.methods._adam import AdamState
+from funcnn.optim.precision._moments import Moments
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperparameters
-from funcnn.optim.protocol._trees import Mask
 
 
 def radam(
     learning_rate: LearningRate,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
-    threshold: ArrayLike = 5.0,
+    b1: chex.Numeric = 0.9,
+    b2: chex.Numeric = 0.999,
+    eps: chex.Numeric = 1e-8,
+    threshold: chex.Numeric = 5.0,
     *,
-    weight_decay: ArrayLike = 0.0,
+    weight_decay: chex.Numeric = 0.0,
     mask: Mask = None,
     moments: Moments = None,
 ) -> Optimizer:
@@ -72,10 +74,8 @@ def radam(
     hyperparameters("radam", b1=b1, b2=b2, eps=eps)
     hyperparameter("radam", "threshold", threshold, below=math.inf, least=4)
 
-    def rule(g, mu, nu, b1, a1, b2, a2, c1, c2, factor, known, eps, keep):
-        mu = b1 * mu + a1 * g
-        nu = b2 * nu + a2 * (g * g)
-        mu, nu = keep(mu, nu)
+    def rule(g, mu, nu, b1, a1, b2, a2, c1, c2, factor, known, eps, *, keep):
+        mu, nu = keep(*adam_means(g, mu, nu, b1, a1, b2, a2))
         plain = c1 * mu
         adapted = factor * plain / (jnp.sqrt(c2 * nu) + eps)
         return jnp.where(known > 0, adapted, plain), mu, nu
@@ -84,15 +84,9 @@ def radam(
         factor, known = rectification(b2, t, threshold)
         return *means(b1, b2), *debias(t, b1, b2), factor, known, eps
 
+    decay = decoupled(weight_decay, mask)
     return method(
-        "radam",
-        AdamState,
-        rule,
-        scalars,
-        learning_rate,
-        moments=moments,
-        keeps=True,
-        **decoupled(weight_decay, mask),
+        "radam", AdamState, rule, scalars, learning_rate, decay=decay, moments=moments
     )
 
 

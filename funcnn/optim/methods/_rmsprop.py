@@ -19,14 +19,15 @@ when $\eta$ changes. **Hard point.** Rounding may make $\nu - m^2$ negative: it 
 be at least 0.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.leafwise._method import UNSCALED, method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import UNSCALED
+from funcnn.optim.precision._moments import Moments
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameters
 
@@ -34,18 +35,18 @@ from funcnn.optim.protocol._rates import LearningRate, hyperparameters
 class RmspropState(NamedTuple):
     """Updates so far; nu, the mean (None if not centred), the momentum (None without)."""
 
-    step: jax.Array
-    nu: Any
-    mean: Any
-    momentum: Any
+    step: chex.Array
+    nu: chex.ArrayTree
+    mean: chex.ArrayTree | None
+    momentum: chex.ArrayTree | None
 
 
 def rmsprop(
     learning_rate: LearningRate,
-    decay: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-8,
+    decay: chex.Numeric = 0.9,
+    eps: chex.Numeric = 1e-8,
     centered: bool = False,
-    momentum: ArrayLike = 0.0,
+    momentum: chex.Numeric = 0.0,
     nesterov: bool = False,
     *,
     eps_in_sqrt: bool = True,
@@ -78,8 +79,8 @@ def rmsprop(
 
 
 def scale_by_rms(
-    decay: ArrayLike = 0.9,
-    eps: ArrayLike = 1e-8,
+    decay: chex.Numeric = 0.9,
+    eps: chex.Numeric = 1e-8,
     centered: bool = False,
     *,
     eps_in_sqrt: bool = True,
@@ -132,5 +133,4 @@ def build(
         learning_rate,
         slots=slots,
         moments=moments,
-        keeps=True,
     )

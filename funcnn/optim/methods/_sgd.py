@@ -12,18 +12,18 @@ Sutskever, Martens, Dahl & Hinton, "On the importance of initialization and mome
 deep learning", 2013, for Nesterov's in this form.
 """
 
-from jax.typing import ArrayLike
+import chex
 
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.precision._moments import Moments
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameter
-from funcnn.optim.transformations._trace import SgdState
+from funcnn.optim.transformations._trace import SgdState, running_sum
 
 
 def sgd(
     learning_rate: LearningRate,
-    momentum: ArrayLike = 0.0,
+    momentum: chex.Numeric = 0.0,
     nesterov: bool = False,
     *,
     moments: Moments = None,
@@ -61,16 +61,11 @@ def sgd(
             "sgd", SgdState, lambda g: (g,), learning_rate=learning_rate, slots=()
         )
 
-    def rule(g, b, beta, keep):
-        (b,) = keep(beta * b + g)
-        return (g + beta * b if nesterov else b), b
-
     return method(
         "sgd",
         SgdState,
-        rule,
+        running_sum(nesterov),
         lambda t: (momentum,),
         learning_rate,
         moments=moments,
-        keeps=True,
     )

@@ -9,38 +9,29 @@ h_t = \beta_2 h_{t-1} + (1 - \beta_2)\,\hat h_t, \qquad
 W_t = W_{t-1} - \eta_t \left( {\rm clip}\!\left(
 \frac{\hat\mu_t}{\max(\gamma\,h_t, \epsilon)} \right) + \lambda W_{t-1} \right).$$
 
-Hutchinson's estimate is $\hat h = z \odot \nabla (z^{\sf T} \nabla f)$ for random signs
-$z$, whose mean is the diagonal.
-
 Liu et al., "Sophia: a scalable stochastic second-order optimizer for language model
-pre-training", 2024, arXiv:2305.14342, algorithm 3; Hutchinson, "A stochastic estimator of
-the trace of the influence matrix", 1989.
+pre-training", 2024, arXiv:2305.14342, algorithm 3.
 
 **Conventions.** As in optax, $\mu$ is debiased, which the paper does not do. As in the
 paper, an estimate serves the update it is made in; optax uses it in the next.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
+import chex
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from funcnn.foundation._checks import integer
+from funcnn.optim.leafwise._means import debias
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.methods._adam import debias
+from funcnn.optim.leafwise._rule import Decay
+from funcnn.optim.protocol._leaves import leafwise
+from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperparameters
-from funcnn.optim.protocol._trees import (
-    Mask,
-    flatten,
-    float_leaves,
-    leafwise,
-    match,
-    need_params,
-)
-from funcnn.optim.transformations._noise import Key
+from funcnn.optim.protocol._trees import match, need_params
 
 WHY = "its curvature is that of the loss there"
 
@@ -48,22 +39,22 @@ WHY = "its curvature is that of the loss there"
 class SophiaState(NamedTuple):
     """Updates made so far, mean and curvature like params, the estimator's own state."""
 
-    step: jax.Array
-    mu: Any
-    curvature: Any
-    estimator: Any = ()
+    step: chex.Array
+    mu: chex.ArrayTree
+    curvature: chex.ArrayTree
+    estimator: chex.ArrayTree = ()
 
 
 def sophia(
     learning_rate: LearningRate,
     estimator: Optimizer,
-    b1: ArrayLike = 0.965,
-    b2: ArrayLike = 0.99,
-    eps: ArrayLike = 1e-8,
-    weight_decay: ArrayLike = 1e-4,
+    b1: chex.Numeric = 0.965,
+    b2: chex.Numeric = 0.99,
+    eps: chex.Numeric = 1e-8,
+    weight_decay: chex.Numeric = 1e-4,
     *,
-    gamma: ArrayLike = 0.01,
-    clip: ArrayLike = 1.0,
+    gamma: chex.Numeric = 0.01,
+    clip: chex.Numeric = 1.0,
     every: int = 10,
     mask: Mask = None,
 ) -> Optimizer:
@@ -119,88 +110,30 @@ def sophia(
         scalars,
         learning_rate,
         slots=("mu", "curvature"),
-        weight_decay=weight_decay,
-        mask=mask,
+        decay=Decay(weight_decay, mask),
     )
 
+    def measured(grads, state, params, **extra):
+        """The curvature after another estimate, and the estimator's state."""
+        found, after = estimate(grads, state.estimator, params, **extra)
+        trees = state.curvature, found
+        return leafwise(lambda h, f, b, a: b * h + a * f, trees, b2, 1 - b2), after
+
     def init(params):
-        return inner.init(params)._replace(estimator=estimator.init(params))
+        start = cast(SophiaState, inner.init(params))
+        return start._replace(estimator=estimator.init(params))
 
     def update(grads, state, params=None, **extra):
         need_params("sophia", params, WHY)
         match("sophia", "gradients", grads, params)
         match("sophia", "gradients", grads, state.curvature, "the moments in its state")
-
-        def measured():
-            found, new = estimate(grads, state.estimator, params, **extra)
-            trees = state.curvature, found
-            return leafwise(lambda h, f, b, a: b * h + a * f, trees, b2, 1 - b2), new
-
-        def kept():
-            return state.curvature, state.estimator
-
-        curvature, memory = jax.lax.cond(state.step % every == 0, measured, kept)
+        curvature, memory = jax.lax.cond(
+            state.step % every == 0,
+            lambda: measured(grads, state, params, **extra),
+            lambda: (state.curvature, state.estimator),
+        )
         state = state._replace(curvature=curvature)
         updates, state = inner.update(grads, state, params)
         return updates, state._replace(estimator=memory)
-
-    return Optimizer(init, update)
-
-
-class HutchinsonState(NamedTuple):
-    """The key, as numbers."""
-
-    key: jax.Array
-
-
-def hutchinson(key: jax.Array) -> Optimizer:
-    r"""Estimate the Hessian's diagonal, from one Hessian-vector product.
-
-    The estimate is $z \odot H z$ for random signs $z$ (Hutchinson, 1989). It costs about
-    two gradients. Where the model's ops have rules of their own, $H z$ is the gradient of
-    $z^{\sf T} \nabla f$, reverse over reverse.
-
-    Args:
-        key: a `jax.random.key`, which decides all signs.
-
-    Returns:
-        An `Optimizer` for `sophia`, whose `update` needs params and `loss=f` with
-        `f(params)` a scalar, and returns the estimate.
-
-    Raises:
-        TypeError: if `key` is no key, or `update` gets no loss.
-        ValueError: if `update` gets no params.
-    """
-    own = Key("hutchinson", key)
-
-    def init(params):
-        del params
-        return HutchinsonState(own.start())
-
-    def update(grads, state, params=None, *, loss=None):
-        del grads
-        need_params("hutchinson", params, WHY)
-        if not callable(loss):
-            raise TypeError(
-                "hutchinson needs loss, a function of params: update(grads, state, params, "
-                f"loss=f); got {type(loss).__name__}."
-            )
-        params = float_leaves("hutchinson", "params", params)
-        leaves, tree = flatten(params)
-        rest, keys = own.split(state.key, len(leaves))
-        pairs = list(zip(keys, leaves, strict=True))
-        signs = tree.unflatten(
-            [jax.random.rademacher(k, a.shape, a.dtype) for k, a in pairs]
-        )
-
-        def along(params):
-            slopes = jax.tree.map(
-                lambda g, z: jnp.vdot(z, g), jax.grad(loss)(params), signs
-            )
-            with jax.numpy_dtype_promotion("standard"):
-                return sum(jax.tree.leaves(slopes))
-
-        products = jax.grad(along)(params) if leaves else params
-        return jax.tree.map(jnp.multiply, signs, products), HutchinsonState(rest)
 
     return Optimizer(init, update)

@@ -1,1 +1,1 @@
-"""Moments and params in few bits: dtypes, eight-bit codes, stochastic rounding."""
+"""Numbers in few bits: moments in, what a state keeps of them out, and back."""

@@ -1,1 +1,1 @@
-"""What an optimizer is, hyperparameters, pytrees, and optimizers in a chain or by parts."""
+"""What an optimizer is, and what all share: hyperparameters and pytrees, checked."""

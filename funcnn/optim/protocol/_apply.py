@@ -1,52 +1,14 @@
-"""Optimizers in sequence, and the step that applies what they return."""
+"""Params and updates in, new params out."""
 
-from typing import Any
-
+import chex
 import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._dtypes import promote
-from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._trees import match
 
 
-def chain(*optimizers: Optimizer) -> Optimizer:
-    """Feed each optimizer's updates to the next, as its gradients.
-
-    Args:
-        *optimizers: ours, or optax's transformations, in any mix. As in optax, what
-            changes gradients comes first:
-            `chain(clip_by_global_norm(1.0), adam(1e-3))`.
-
-    Returns:
-        An `Optimizer` whose state is the tuple of theirs. None at all is the identity.
-        Its `update` passes further arguments by name to those that take them.
-
-    Raises:
-        TypeError: if an argument has no `init` and `update`.
-        ValueError: in `update`, if the state has not one entry for each optimizer.
-    """
-    updates = [extended("chain", optimizer) for optimizer in optimizers]
-
-    def init(params):
-        return tuple(optimizer.init(params) for optimizer in optimizers)
-
-    def update(grads, state, params=None, **extra):
-        if len(state) != len(optimizers):
-            raise ValueError(
-                f"chain needs a state of {len(optimizers)} entries, one for each "
-                f"optimizer; got {len(state)}."
-            )
-        after = []
-        for one, before in zip(updates, state, strict=True):
-            grads, entry = one(grads, before, params, **extra)
-            after.append(entry)
-        return grads, tuple(after)
-
-    return Optimizer(init, update)
-
-
-def apply_updates(params: Any, updates: Any) -> Any:
+def apply_updates(params: chex.ArrayTree, updates: chex.ArrayTree) -> chex.ArrayTree:
     """Return `params + updates`, each sum in the dtype of its param.
 
     Args:

@@ -1,8 +1,10 @@
-"""The one protocol that every optimizer follows, which is optax's."""
+"""What an optimizer is: a pair of functions, in optax's protocol."""
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import chex
 
 
 class Optimizer(NamedTuple):
@@ -17,8 +19,8 @@ class Optimizer(NamedTuple):
     `chain` passes none on to optimizers that are not optax's.
     """
 
-    init: Callable[..., Any]
-    update: Callable[..., Any]
+    init: Callable[[chex.ArrayTree], chex.ArrayTree]
+    update: Callable[..., tuple[chex.ArrayTree, chex.ArrayTree]]
 
 
 def extended(name, optimizer):
@@ -43,3 +45,21 @@ def extended(name, optimizer):
         return optimizer.update(grads, state, params, **extra)
 
     return update
+
+
+def stateless(state, change) -> Optimizer:
+    """An optimizer that remembers nothing, made of `change(grads, params) -> updates`.
+
+    Args:
+        state: what makes its empty state, a class of no fields.
+        change: a function of gradients, and of params or None.
+    """
+
+    def init(params):
+        del params
+        return state()
+
+    def update(grads, before, params=None):
+        return change(grads, params), before
+
+    return Optimizer(init, update)

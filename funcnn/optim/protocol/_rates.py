@@ -1,16 +1,16 @@
-"""Hyperparameters: numbers, traced scalars and schedules."""
+"""Hyperparameters in, checked; learning rates in, what they are at a step out."""
 
 import math
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from funcnn.foundation._checks import number
 
-LearningRate = ArrayLike | Callable[[jax.Array], ArrayLike]
+LearningRate = chex.Numeric | Callable[[chex.Array], chex.Numeric]
 
 
 def hyperparameter(optimizer, name, value, below=None, *, least=0.0, most=None):

@@ -1,51 +1,10 @@
-"""What optimizers share about pytrees: checks, masks, and leaf-by-leaf arithmetic."""
+"""Pytrees in, the same out with arrays as leaves, or an error that names a leaf."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_flatten_with_path
-
-from funcnn.foundation._dtypes import accumulator, promote
-
-# A pytree of bools like params or a prefix of it, a function of params that returns one,
-# or None for all leaves.
-Mask = Any
-
-
-def leafwise(f, trees, *scalars):
-    """Map `f(*leaves, *scalars)` over `trees`, computing in at least float32.
-
-    The results have the dtype of the first tree's leaves. Leaves and scalars come to
-    `f` in one dtype, so `f` needs no thought of promotion.
-    """
-
-    def leaf(*leaves):
-        arrays = [jnp.asarray(a) for a in leaves]
-        dtype = widest(arrays)
-        cast = (a.astype(dtype) for a in arrays)
-        return f(*cast, *numbers(dtype)).astype(arrays[0].dtype)
-
-    numbers = caster(scalars)
-    return jax.tree.map(leaf, *trees)
-
-
-def widest(arrays):
-    """The dtype to compute in: that of all arrays, at least float32."""
-    dtypes = {a.dtype for a in arrays}
-    return accumulator(dtypes.pop() if len(dtypes) == 1 else promote(*arrays))
-
-
-def caster(scalars):
-    """A function of a dtype that returns the scalars in it, each cast but once."""
-    cast: dict = {}
-
-    def at(dtype):
-        if dtype not in cast:
-            cast[dtype] = [jnp.asarray(s, dtype) for s in scalars]
-        return cast[dtype]
-
-    return at
 
 
 def float_leaves(optimizer, what, tree):
@@ -138,35 +97,3 @@ def need_params(optimizer, params, why="its weights decay"):
         raise ValueError(
             f"{optimizer} needs params, as {why}: update(grads, state, params); got None."
         )
-
-
-def zeros(tree):
-    """Zeros like `tree`, strongly typed so that the first update is like the next."""
-    return jax.tree.map(lambda a: jnp.zeros_like(a, dtype=a.dtype), tree)
-
-
-def spread(name, what, labels, tree):
-    """One label for each leaf of `tree`, in a list.
-
-    Args:
-        name: of the optimizer, for errors.
-        what: the labels are called.
-        labels: a pytree of them, or of such for whole subtrees (a single one will do for
-            all), or a function of `tree` that returns one.
-        tree: the pytree to label.
-
-    Raises:
-        ValueError: if the labels' structure is no prefix of the tree's.
-    """
-    if callable(labels):
-        labels = labels(tree)
-    try:
-        spread_out = jax.tree.map(
-            lambda label, part: [label] * len(jax.tree.leaves(part)), labels, tree
-        )
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{name} needs {what} whose structure is that of params, or a prefix of it; "
-            f"got {jax.tree.structure(labels)} for {jax.tree.structure(tree)}."
-        ) from error
-    return jax.tree.leaves(spread_out)

@@ -1,24 +1,20 @@
-r"""Schedules: functions of the step that a learning rate may be.
+r"""Schedules of one curve: constant, a line, a power, an exponential, half a wave."""
 
-Each is `schedule(step) -> scalar` for a step that is an int or an integer array, traced
-or not, 0 for the first update. They are computed in the default float dtype. Rates and
-factors may be traced; numbers of steps are Python integers.
-"""
-
-import math
-from collections.abc import Callable
-
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.foundation._checks import integer
-from funcnn.optim.protocol._rates import hyperparameter
+from funcnn.optim.schedules._values import (
+    Schedule,
+    check,
+    clock,
+    counts,
+    number,
+    passed,
+    positive,
+)
 
-Schedule = Callable[[ArrayLike], jax.Array]
 
-
-def constant_schedule(value: ArrayLike) -> Schedule:
+def constant_schedule(value: chex.Numeric) -> Schedule:
     """The same at every step.
 
     Args:
@@ -36,7 +32,7 @@ def constant_schedule(value: ArrayLike) -> Schedule:
 
 
 def linear_schedule(
-    start: ArrayLike, end: ArrayLike, steps: int, begin: int = 0
+    start: chex.Numeric, end: chex.Numeric, steps: int, begin: int = 0
 ) -> Schedule:
     r"""A straight line from `start` to `end`, and `end` thereafter.
 
@@ -57,7 +53,7 @@ def linear_schedule(
 
 
 def polynomial_schedule(
-    start: ArrayLike, end: ArrayLike, power: ArrayLike, steps: int, begin: int = 0
+    start: chex.Numeric, end: chex.Numeric, power: chex.Numeric, steps: int, begin: int = 0
 ) -> Schedule:
     r"""$e + (s - e)(1 - t / T)^p$, from `start` to `end`, and `end` thereafter.
 
@@ -92,13 +88,13 @@ def polynomial(name, start, end, power, steps, begin):
 
 
 def exponential_schedule(
-    start: ArrayLike,
-    rate: ArrayLike,
+    start: chex.Numeric,
+    rate: chex.Numeric,
     steps: int,
     begin: int = 0,
     *,
     staircase: bool = False,
-    end: ArrayLike | None = None,
+    end: chex.Numeric | None = None,
 ) -> Schedule:
     r"""$s\,r^{t / T}$: multiplied by `rate` in every `steps` steps.
 
@@ -136,7 +132,7 @@ def exponential_schedule(
 
 
 def cosine_schedule(
-    start: ArrayLike, steps: int, end: ArrayLike = 0.0, *, power: ArrayLike = 1.0
+    start: chex.Numeric, steps: int, end: chex.Numeric = 0.0, *, power: chex.Numeric = 1.0
 ) -> Schedule:
     r"""Half a wave from `start` to `end`: $e + (s - e)\,(\frac{1 + \cos \pi t / T}{2})^p$.
 
@@ -164,38 +160,3 @@ def cosine_schedule(
         return number(end) + (number(start) - number(end)) * wave ** number(power)
 
     return schedule
-
-
-def clock(step):
-    """The step as a floating-point number."""
-    return jnp.asarray(step, jnp.result_type(float))
-
-
-def number(value):
-    """A value in the default float dtype, which promotes nothing."""
-    return jnp.asarray(value, jnp.result_type(float))
-
-
-def passed(step, steps, begin=0):
-    """What share of `steps` has passed, from 0 to 1."""
-    return jnp.clip(clock(step) - begin, 0, steps) / steps
-
-
-def check(schedule, **values):
-    """Check that values are at least 0 and finite."""
-    for name, value in values.items():
-        hyperparameter(schedule, name, value, below=math.inf)
-
-
-def positive(schedule, **values):
-    """Check that values are above 0 and finite, as far as they are known."""
-    check(schedule, **values)
-    for name, value in values.items():
-        if not isinstance(value, jax.core.Tracer) and value == 0:
-            raise ValueError(f"{schedule} needs {name} above 0; got {value}.")
-
-
-def counts(schedule, minimum=1, **named):
-    """Return a number of steps as an int of at least `minimum`."""
-    ((name, value),) = named.items()
-    return integer(schedule, name, value, minimum=minimum)

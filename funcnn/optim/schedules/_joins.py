@@ -1,44 +1,18 @@
-"""Schedules of pieces."""
+"""Schedules of pieces: of others one after another, or of factors."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from funcnn.optim.protocol._rates import hyperparameter
-from funcnn.optim.schedules._schedules import Schedule, check, clock, counts, number
+from funcnn.optim.schedules._values import Schedule, check, clock, counts, number
 
 
-def inverse_sqrt_schedule(peak: ArrayLike, warmup: int) -> Schedule:
-    r"""Up to `peak` in `warmup` steps, then down with the root of the step.
-
-    $p \min\left( \frac{t + 1}{w}, \sqrt{\frac{w}{t + 1}} \right)$ at step $t$
-    (Vaswani et al., "Attention is all you need", 2017, arXiv:1706.03762, with a peak in
-    place of the model's width).
-
-    Args:
-        peak: $p$, at least 0.
-        warmup: $w$, at least 1.
-
-    Returns:
-        A schedule.
-
-    Raises:
-        TypeError: if an argument is no number.
-        ValueError: if one lies outside its range.
-    """
-    check("inverse_sqrt_schedule", peak=peak)
-    warmup = counts("inverse_sqrt_schedule", warmup=warmup)
-
-    def schedule(step):
-        t = clock(step) + 1
-        return number(peak) * jnp.minimum(t / warmup, jnp.sqrt(warmup / t))
-
-    return schedule
-
-
-def piecewise_schedule(start: ArrayLike, factors: Mapping[int, ArrayLike]) -> Schedule:
+def piecewise_schedule(
+    start: chex.Numeric, factors: Mapping[int, chex.Numeric]
+) -> Schedule:
     """Constant, but multiplied by a factor at each of some steps.
 
     Args:

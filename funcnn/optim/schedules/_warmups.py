@@ -1,31 +1,20 @@
-"""Schedules made of others: those that warm up, and those that go round."""
+"""Schedules that warm up, and then fall."""
 
-from typing import Literal
-
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
+from funcnn.optim.schedules._curves import cosine_schedule, linear_schedule
 from funcnn.optim.schedules._joins import join_schedules
-from funcnn.optim.schedules._schedules import (
-    Schedule,
-    check,
-    clock,
-    cosine_schedule,
-    counts,
-    linear_schedule,
-    number,
-    passed,
-    positive,
-)
+from funcnn.optim.schedules._values import Schedule, check, clock, counts, number
 
 
 def warmup_cosine_schedule(
-    peak: ArrayLike,
+    peak: chex.Numeric,
     warmup: int,
     steps: int,
     *,
-    start: ArrayLike = 0.0,
-    end: ArrayLike = 0.0,
+    start: chex.Numeric = 0.0,
+    end: chex.Numeric = 0.0,
 ) -> Schedule:
     """A line up to `peak`, then half a wave down to `end`.
 
@@ -52,13 +41,13 @@ def warmup_cosine_schedule(
 
 
 def warmup_stable_decay_schedule(
-    peak: ArrayLike,
+    peak: chex.Numeric,
     warmup: int,
     stable: int,
     decay: int,
     *,
-    start: ArrayLike = 0.0,
-    end: ArrayLike = 0.0,
+    start: chex.Numeric = 0.0,
+    end: chex.Numeric = 0.0,
 ) -> Schedule:
     """A line up to `peak`, a plateau, and a line down to `end`.
 
@@ -89,25 +78,16 @@ def warmup_stable_decay_schedule(
     return join_schedules([up, down], [warmup + stable])
 
 
-def one_cycle_schedule(
-    peak: ArrayLike,
-    steps: int,
-    *,
-    rise: float = 0.3,
-    start: ArrayLike = 25.0,
-    end: ArrayLike = 1e4,
-) -> Schedule:
-    r"""Half a wave up to `peak` and another one down, far below where it started.
+def inverse_sqrt_schedule(peak: chex.Numeric, warmup: int) -> Schedule:
+    r"""Up to `peak` in `warmup` steps, then down with the root of the step.
 
-    Smith & Topin, "Super-convergence: very fast training of neural networks using large
-    learning rates", 2018, arXiv:1708.07120, with cosines as in optax and PyTorch.
+    $p \min\left( \frac{t + 1}{w}, \sqrt{\frac{w}{t + 1}} \right)$ at step $t$
+    (Vaswani et al., "Attention is all you need", 2017, arXiv:1706.03762, with a peak in
+    place of the model's width).
 
     Args:
-        peak: the value at step `rise * steps`.
-        steps: how many in all, at least 2.
-        rise: the share of them that leads up, in (0, 1).
-        start: what `peak` is divided by at step 0, above 0.
-        end: what that is divided by at the end, above 0.
+        peak: $p$, at least 0.
+        warmup: $w$, at least 1.
 
     Returns:
         A schedule.
@@ -116,69 +96,11 @@ def one_cycle_schedule(
         TypeError: if an argument is no number.
         ValueError: if one lies outside its range.
     """
-    name = "one_cycle_schedule"
-    check(name, peak=peak)
-    positive(name, start=start, end=end)
-    steps = counts(name, 2, steps=steps)
-    top = int(rise * steps)
-    if not 0 < top < steps:
-        raise ValueError(f"{name} needs rise between 0 and 1 of {steps} steps; got {rise}.")
+    check("inverse_sqrt_schedule", peak=peak)
+    warmup = counts("inverse_sqrt_schedule", warmup=warmup)
 
     def schedule(step):
-        high = number(peak)
-        low = high / number(start)
-        up = low + (high - low) * (1 - jnp.cos(jnp.pi * passed(step, top))) / 2
-        last = low / number(end)
-        part = passed(step, steps - top, top)
-        down = last + (high - last) * (1 + jnp.cos(jnp.pi * part)) / 2
-        return jnp.where(clock(step) < top, up, down)
-
-    return schedule
-
-
-def cyclic_schedule(
-    low: ArrayLike,
-    high: ArrayLike,
-    steps: int,
-    *,
-    shape: Literal["triangle", "cosine"] = "triangle",
-    decay: ArrayLike = 1.0,
-) -> Schedule:
-    r"""Round and round between two values.
-
-    A triangle goes up for half of the steps and down again (Smith, "Cyclical learning rates
-    for training neural networks", 2017, arXiv:1506.01186); a cosine starts at `high`, goes
-    down to `low` and starts again (Loshchilov & Hutter, 2017, arXiv:1608.03983).
-
-    Args:
-        low: the least value.
-        high: the largest value, in the first cycle.
-        steps: how long a cycle is, at least 2.
-        shape: `"triangle"` or `"cosine"`.
-        decay: what `high - low` is multiplied by after each cycle; 0.5 is the paper's
-            `triangular2`.
-
-    Returns:
-        A schedule.
-
-    Raises:
-        TypeError: if an argument is no number.
-        ValueError: if one lies outside its range, or there is no such shape.
-    """
-    name = "cyclic_schedule"
-    check(name, low=low, high=high, decay=decay)
-    steps = counts(name, 2, steps=steps)
-    if shape not in ("triangle", "cosine"):
-        raise ValueError(f'{name} needs shape "triangle" or "cosine"; got {shape!r}.')
-
-    def schedule(step):
-        cycles = jnp.floor(clock(step) / steps)
-        part = clock(step) / steps - cycles
-        if shape == "triangle":
-            height = 1 - jnp.abs(2 * part - 1)
-        else:
-            height = (1 + jnp.cos(jnp.pi * part)) / 2
-        height = height * number(decay) ** cycles
-        return number(low) + (number(high) - number(low)) * height
+        t = clock(step) + 1
+        return number(peak) * jnp.minimum(t / warmup, jnp.sqrt(warmup / t))
 
     return schedule

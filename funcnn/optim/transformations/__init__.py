@@ -1,1 +1,1 @@
-"""Parts of a chain: they change gradients on their way to an update, or measure them."""
+"""Parts of a chain: gradients in, other gradients out."""

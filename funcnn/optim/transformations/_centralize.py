@@ -7,8 +7,9 @@ is over all others; optax takes the first axis for them, as PyTorch's weights ha
 
 from typing import NamedTuple
 
-from funcnn.optim.protocol._optimizer import Optimizer
-from funcnn.optim.protocol._trees import checked, leafwise
+from funcnn.optim.protocol._leaves import leafwise
+from funcnn.optim.protocol._optimizer import Optimizer, stateless
+from funcnn.optim.protocol._trees import checked
 
 
 class CentralizeState(NamedTuple):
@@ -25,14 +26,10 @@ def centralize() -> Optimizer:
         TypeError: in `update`, if a leaf is not floating-point.
     """
 
-    def init(params):
-        del params
-        return CentralizeState()
+    def change(grads, params):
+        return leafwise(centred, (checked("centralize", grads, params),))
 
-    def update(grads, state, params=None):
-        return leafwise(centred, (checked("centralize", grads, params),)), state
-
-    return Optimizer(init, update)
+    return stateless(CentralizeState, change)
 
 
 def centred(g):

@@ -1,4 +1,4 @@
-r"""Clipping of each leaf, or each element, on its own.
+r"""Gradients in, each leaf or element no larger than a limit out.
 
 Adaptive clipping compares the gradient of each output with its weights: with norms over all
 axes but the last,
@@ -12,16 +12,17 @@ normalization", 2021, arXiv:2102.06171).
 
 import math
 
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.optim.protocol._optimizer import Optimizer
+from funcnn.optim.protocol._leaves import leafwise
+from funcnn.optim.protocol._optimizer import Optimizer, stateless
 from funcnn.optim.protocol._rates import hyperparameter, hyperparameters
-from funcnn.optim.protocol._trees import checked, leafwise, need_params
-from funcnn.optim.transformations._clip import ClipState
+from funcnn.optim.protocol._trees import checked, need_params
+from funcnn.optim.transformations._clip import ClipState, at_most_one
 
 
-def clip(limit: ArrayLike) -> Optimizer:
+def clip(limit: chex.Numeric) -> Optimizer:
     """Bring each element of the gradients into `[-limit, limit]`.
 
     Args:
@@ -38,7 +39,7 @@ def clip(limit: ArrayLike) -> Optimizer:
     return leaf_by_leaf("clip", lambda g, c: jnp.clip(g, -c, c), limit)
 
 
-def clip_by_block_rms(limit: ArrayLike) -> Optimizer:
+def clip_by_block_rms(limit: chex.Numeric) -> Optimizer:
     """Scale each leaf down to a root mean square of `limit`, when its own is greater.
 
     Args:
@@ -54,13 +55,12 @@ def clip_by_block_rms(limit: ArrayLike) -> Optimizer:
     hyperparameter("clip_by_block_rms", "limit", limit)
 
     def rule(g, limit):
-        rms = jnp.sqrt(jnp.sum(g * g) / max(g.size, 1))
-        return g * least_one(limit, rms)
+        return g * at_most_one(limit, rms(g))
 
     return leaf_by_leaf("clip_by_block_rms", rule, limit)
 
 
-def adaptive_grad_clip(limit: ArrayLike, eps: ArrayLike = 1e-3) -> Optimizer:
+def adaptive_grad_clip(limit: chex.Numeric, eps: chex.Numeric = 1e-3) -> Optimizer:
     r"""Clip the gradient of each output by the norm of its weights.
 
     A leaf with at most one axis longer than 1 is taken as a whole. (optax takes the axes of
@@ -84,33 +84,27 @@ def adaptive_grad_clip(limit: ArrayLike, eps: ArrayLike = 1e-3) -> Optimizer:
     hyperparameters(name, eps=eps)
 
     def rule(g, w, limit, eps):
-        return g * least_one(limit * jnp.maximum(unit_norm(w), eps), unit_norm(g))
+        return g * at_most_one(limit * jnp.maximum(unit_norm(w), eps), unit_norm(g))
 
-    return leaf_by_leaf(name, rule, limit, eps, weights="it compares them")
+    return leaf_by_leaf(name, rule, limit, eps, why="it compares them")
 
 
-def leaf_by_leaf(name, rule, *scalars, weights=None):
-    """An optimizer without state from the rule of one leaf."""
+def leaf_by_leaf(name, rule, *scalars, why=None):
+    """An optimizer without state from the rule of one leaf, which may need weights."""
 
-    def init(params):
-        del params
-        return ClipState()
-
-    def update(grads, state, params=None):
-        if weights is not None:
-            need_params(name, params, weights)
+    def change(grads, params):
+        if why is not None:
+            need_params(name, params, why)
         grads = checked(name, grads, params)
-        if weights is None:
-            return leafwise(rule, (grads,), *scalars), state
-        return leafwise(rule, (grads, params), *scalars), state
+        trees = (grads,) if why is None else (grads, params)
+        return leafwise(rule, trees, *scalars)
 
-    return Optimizer(init, update)
+    return stateless(ClipState, change)
 
 
-def least_one(most, norm):
-    """`min(1, most / norm)`, and NaN of a NaN."""
-    within = norm <= most
-    return jnp.where(within, 1, most) / jnp.where(within, 1, norm)
+def rms(a):
+    """The root mean square of one array, 0 of an empty one."""
+    return jnp.sqrt(jnp.sum(a * a) / max(a.size, 1))
 
 
 def unit_norm(a):

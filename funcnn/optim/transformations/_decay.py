@@ -10,26 +10,20 @@ generalization", 1991).
 import math
 from typing import NamedTuple
 
-from jax.typing import ArrayLike
+import chex
 
-from funcnn.optim.protocol._optimizer import Optimizer
+from funcnn.optim.protocol._leaves import leafwise
+from funcnn.optim.protocol._masks import Mask, spread
+from funcnn.optim.protocol._optimizer import Optimizer, stateless
 from funcnn.optim.protocol._rates import hyperparameter
-from funcnn.optim.protocol._trees import (
-    Mask,
-    flatten,
-    float_leaves,
-    leafwise,
-    match,
-    need_params,
-    spread,
-)
+from funcnn.optim.protocol._trees import flatten, float_leaves, match, need_params
 
 
 class DecayState(NamedTuple):
     """Weight decay remembers nothing."""
 
 
-def add_decayed_weights(rate: ArrayLike, mask: Mask = None) -> Optimizer:
+def add_decayed_weights(rate: chex.Numeric, mask: Mask = None) -> Optimizer:
     r"""Add $\lambda W$ to the gradient.
 
     Before `sgd` or `adam` in a chain this is L2 regularisation, PyTorch's
@@ -50,20 +44,16 @@ def add_decayed_weights(rate: ArrayLike, mask: Mask = None) -> Optimizer:
     name = "add_decayed_weights"
     hyperparameter(name, "rate", rate, below=math.inf)
 
-    def init(params):
-        del params
-        return DecayState()
-
-    def update(grads, state, params=None):
+    def change(grads, params):
         need_params(name, params)
         grads = float_leaves(name, "gradients", grads)
         match(name, "gradients", grads, params)
         decays = spread(name, "a mask", True if mask is None else mask, params)
         leaves, tree = flatten(grads)
         trios = zip(leaves, tree.flatten_up_to(params), decays, strict=True)
-        return tree.unflatten([decay(*trio) for trio in trios]), state
+        return tree.unflatten([decay(*trio) for trio in trios])
 
     def decay(g, w, decays):
         return leafwise(lambda g, w, r: g + r * w, (g, w), rate) if decays else g
 
-    return Optimizer(init, update)
+    return stateless(DecayState, change)

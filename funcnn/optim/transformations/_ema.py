@@ -6,26 +6,25 @@ $$\bar W \leftarrow \beta \bar W + (1 - \beta)\,W, \qquad \bar W_0 = W_0$$
 mean that forgets).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.foundation._dtypes import accumulator
+from funcnn.optim.protocol._leaves import leafwise, wide_copy
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import hyperparameters
-from funcnn.optim.protocol._trees import float_leaves, leafwise, match, need_params
+from funcnn.optim.protocol._trees import float_leaves, match, need_params
 
 
 class EmaState(NamedTuple):
     """Updates made so far, and the mean of params, like params."""
 
-    step: jax.Array
-    mean: Any
+    step: chex.Array
+    mean: chex.ArrayTree
 
 
-def ema_params(decay: ArrayLike) -> Optimizer:
+def ema_params(decay: chex.Numeric) -> Optimizer:
     r"""Keep a running mean of params in the state, and pass updates on as they are.
 
     Last in a chain, as it adds the updates that come to it to the params.
@@ -45,9 +44,7 @@ def ema_params(decay: ArrayLike) -> Optimizer:
     hyperparameters("ema_params", decay=decay)
 
     def init(params):
-        params = float_leaves("ema_params", "params", params)
-        mean = jax.tree.map(lambda w: jnp.array(w, accumulator(w.dtype), copy=True), params)
-        return EmaState(jnp.zeros((), jnp.int32), mean)
+        return EmaState(jnp.zeros((), jnp.int32), wide_copy("ema_params", params))
 
     def update(grads, state, params=None):
         need_params("ema_params", params, "it averages them")

@@ -9,47 +9,25 @@ $(1 + t)^\gamma$, from $t = 0$).
 import math
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
+from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import hyperparameter
-from funcnn.optim.protocol._trees import checked, flatten, leafwise
-
-
-class Key:
-    """A key as numbers, which any checkpoint can hold, and how to draw with it."""
-
-    def __init__(self, name, key):
-        dtype = getattr(key, "dtype", None)
-        self.typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
-        raw = dtype == jnp.uint32 and key.shape in ((2,), (4,))
-        if not (raw or (self.typed and key.shape == ())):
-            raise TypeError(f"{name} needs a jax.random.key; got {key!r}.")
-        self.impl = jax.random.key_impl(key) if self.typed else None
-        self.numbers = jax.random.key_data(key) if self.typed else key
-
-    def start(self):
-        """The numbers to begin with; a copy, which a step may donate."""
-        return jnp.array(self.numbers, copy=True)
-
-    def split(self, numbers, count):
-        """The numbers to go on with, and `count` keys."""
-        key = jax.random.wrap_key_data(numbers, impl=self.impl) if self.typed else numbers
-        rest, sample = jax.random.split(key)
-        rest = jax.random.key_data(rest) if self.typed else rest
-        return rest, list(jax.random.split(sample, count)) if count else []
+from funcnn.optim.protocol._trees import checked, flatten
+from funcnn.optim.transformations._keys import Key
 
 
 class NoiseState(NamedTuple):
     """Updates made so far, and the key, as numbers."""
 
-    step: jax.Array
-    key: jax.Array
+    step: chex.Array
+    key: chex.Array
 
 
-def add_noise(eta: ArrayLike, gamma: ArrayLike, key: jax.Array) -> Optimizer:
+def add_noise(eta: chex.Numeric, gamma: chex.Numeric, key: chex.PRNGKey) -> Optimizer:
     r"""Add normal noise of variance $\eta / t^\gamma$ to the gradients.
 
     Args:

@@ -1,13 +1,13 @@
-"""Gradients by a factor."""
+"""Gradients in, multiplied by a number out: one that is fixed, or a schedule's."""
 
 import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-from jax.typing import ArrayLike
+import chex
 
-from funcnn.optim.leafwise._method import UNSCALED, method
+from funcnn.optim.leafwise._method import method
+from funcnn.optim.leafwise._rule import UNSCALED
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import LearningRate, hyperparameter, learning_rate_at
 
@@ -15,10 +15,10 @@ from funcnn.optim.protocol._rates import LearningRate, hyperparameter, learning_
 class ScaleState(NamedTuple):
     """Updates made so far."""
 
-    step: jax.Array
+    step: chex.Array
 
 
-def scale(factor: ArrayLike) -> Optimizer:
+def scale(factor: chex.Numeric) -> Optimizer:
     """Multiply gradients by a number.
 
     Args:
@@ -35,7 +35,7 @@ def scale(factor: ArrayLike) -> Optimizer:
     return scaled("scale", lambda step: factor)
 
 
-def scale_by_schedule(schedule: Callable[[jax.Array], ArrayLike]) -> Optimizer:
+def scale_by_schedule(schedule: Callable[[chex.Array], chex.Numeric]) -> Optimizer:
     """Multiply gradients by what a schedule says.
 
     Args:

@@ -1,12 +1,11 @@
 r"""Momentum as a transformation: $b \leftarrow g + \beta b$, Polyak's, as in `sgd`."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
-from jax.typing import ArrayLike
+import chex
 
 from funcnn.optim.leafwise._method import method
-from funcnn.optim.precision._memory import Moments
+from funcnn.optim.precision._moments import Moments
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import hyperparameters
 
@@ -14,12 +13,12 @@ from funcnn.optim.protocol._rates import hyperparameters
 class SgdState(NamedTuple):
     """Updates made so far, and the momentum b like params (None without one)."""
 
-    step: jax.Array
-    momentum: Any
+    step: chex.Array
+    momentum: chex.ArrayTree | None
 
 
 def trace(
-    decay: ArrayLike, nesterov: bool = False, *, moments: Moments = None
+    decay: chex.Numeric, nesterov: bool = False, *, moments: Moments = None
 ) -> Optimizer:
     r"""Replace gradients by their running sum $b \leftarrow g + \beta b$.
 
@@ -37,8 +36,16 @@ def trace(
     """
     hyperparameters("trace", decay=decay)
 
-    def rule(g, b, beta, keep):
+    return method(
+        "trace", SgdState, running_sum(nesterov), lambda t: (decay,), moments=moments
+    )
+
+
+def running_sum(nesterov):
+    """The rule of a gradient's running sum, or of one that looks a step ahead."""
+
+    def rule(g, b, beta, *, keep):
         (b,) = keep(beta * b + g)
         return (g + beta * b if nesterov else b), b
 
-    return method("trace", SgdState, rule, lambda t: (decay,), moments=moments, keeps=True)
+    return rule

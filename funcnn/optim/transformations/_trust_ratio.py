@@ -9,9 +9,8 @@ for each leaf on its own, and $u$ as it is where either norm is 0 (You, Gitman &
 import math
 from typing import NamedTuple
 
-import jax
+import chex
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from funcnn.optim.leafwise._method import method
 from funcnn.optim.protocol._optimizer import Optimizer
@@ -23,10 +22,12 @@ WHY = "steps are in proportion to weights"
 class TrustRatioState(NamedTuple):
     """Updates made so far."""
 
-    step: jax.Array
+    step: chex.Array
 
 
-def scale_by_trust_ratio(coefficient: ArrayLike = 1.0, eps: ArrayLike = 0.0) -> Optimizer:
+def scale_by_trust_ratio(
+    coefficient: chex.Numeric = 1.0, eps: chex.Numeric = 0.0
+) -> Optimizer:
     r"""Give each leaf's update a norm in proportion to that of its weights.
 
     Args:
@@ -45,10 +46,10 @@ def scale_by_trust_ratio(coefficient: ArrayLike = 1.0, eps: ArrayLike = 0.0) -> 
     hyperparameter(name, "coefficient", coefficient, below=math.inf)
     hyperparameters(name, eps=eps)
 
-    def rule(g, w, coefficient, eps):
+    def rule(g, coefficient, eps, *, w):
         return (trusted(g, w, coefficient, eps),)
 
-    return method(name, TrustRatioState, rule, lambda t: (coefficient, eps), weights=WHY)
+    return method(name, TrustRatioState, rule, lambda t: (coefficient, eps), why=WHY)
 
 
 def trusted(u, w, coefficient, eps):

@@ -1,1 +1,1 @@
-"""What goes around an optimizer: accumulation, averages of weights, refusal of NaN."""
+"""Optimizers in, an optimizer around them out: chains, parts, averages, no NaN."""

@@ -1,22 +1,27 @@
-"""Several gradients to one update, for batches larger than memory."""
+"""An optimizer in, one out that makes one update of several gradients.
 
-from typing import Any, NamedTuple
+For batches larger than memory.
+"""
 
+from typing import NamedTuple
+
+import chex
 import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import integer
 from funcnn.foundation._dtypes import accumulator
+from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._optimizer import Optimizer, extended
-from funcnn.optim.protocol._trees import checked, float_leaves, leafwise, match
+from funcnn.optim.protocol._trees import checked, float_leaves, match
 
 
 class AccumulateState(NamedTuple):
     """Gradients seen so far, the sum of those since the last update, the inner state."""
 
-    step: jax.Array
-    total: Any
-    inner: Any
+    step: chex.Array
+    total: chex.ArrayTree
+    inner: chex.ArrayTree
 
 
 def accumulate(optimizer: Optimizer, every: int) -> Optimizer:

@@ -1,7 +1,8 @@
-"""No update by a gradient that is not finite."""
+"""An optimizer in, one out that skips gradients which are not finite."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -13,9 +14,9 @@ from funcnn.optim.protocol._trees import checked
 class FiniteState(NamedTuple):
     """How many bad gradients there were in a row, and in all, and the inner state."""
 
-    row: jax.Array
-    total: jax.Array
-    inner: Any
+    row: chex.Array
+    total: chex.Array
+    inner: chex.ArrayTree
 
 
 def apply_if_finite(optimizer: Optimizer, most: int) -> Optimizer:

@@ -1,13 +1,13 @@
-"""Hyperparameters that live in the state."""
+"""What makes an optimizer in, one whose hyperparameters live in its state out."""
 
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import learning_rate_at
@@ -16,11 +16,11 @@ from funcnn.optim.protocol._rates import learning_rate_at
 class InjectState(NamedTuple):
     """Updates made so far, the hyperparameters by name, and the optimizer's state."""
 
-    step: jax.Array
-    hyperparameters: dict[str, jax.Array]
-    inner: Any
+    step: chex.Array
+    hyperparameters: dict[str, chex.Array]
+    inner: chex.ArrayTree
 
-    def change(self, **values: ArrayLike) -> "InjectState":
+    def change(self, **values: chex.Numeric) -> "InjectState":
         """Return this state with other hyperparameters.
 
         What a schedule says takes their place again in the next update.

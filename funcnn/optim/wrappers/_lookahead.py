@@ -1,4 +1,4 @@
-r"""Lookahead: slow weights that follow fast ones, k steps at a time.
+r"""An optimizer in, one out whose weights return to slow ones: lookahead.
 
 Any optimizer moves the weights $W$. After every $k$-th of its steps, the slow weights $V$
 follow and the fast ones return to them:
@@ -10,27 +10,28 @@ arXiv:1907.08610. optax does alike, with pairs of fast and slow params; here the
 are in the state, so that params are what they always were.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from funcnn.foundation._checks import integer
+from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import hyperparameter
-from funcnn.optim.protocol._trees import float_leaves, leafwise, match, need_params
+from funcnn.optim.protocol._trees import float_leaves, match, need_params
 
 
 class LookaheadState(NamedTuple):
     """Updates made so far, the slow weights like params, and the optimizer's state."""
 
-    step: jax.Array
-    slow: Any
-    inner: Any
+    step: chex.Array
+    slow: chex.ArrayTree
+    inner: chex.ArrayTree
 
 
-def lookahead(optimizer: Optimizer, every: int = 5, alpha: ArrayLike = 0.5) -> Optimizer:
+def lookahead(optimizer: Optimizer, every: int = 5, alpha: chex.Numeric = 0.5) -> Optimizer:
     r"""Let slow weights follow an optimizer's, and start it from them again.
 
     Args:

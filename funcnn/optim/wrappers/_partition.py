@@ -1,24 +1,24 @@
-"""Different optimizers for different leaves."""
+"""Optimizers by label in, one that gives each its leaves out."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
+import chex
 
-from funcnn.optim.protocol._optimizer import Optimizer, extended
-from funcnn.optim.protocol._trees import Mask, checked, flatten, match, spread
+from funcnn.optim.protocol._masks import Mask, as_bools, spread
+from funcnn.optim.protocol._optimizer import Optimizer, extended, stateless
+from funcnn.optim.protocol._trees import flatten, match
 
 
 class PartitionState(NamedTuple):
     """The state of each label's optimizer, over params with None at others' leaves."""
 
-    inner: dict
+    inner: dict[Hashable, chex.ArrayTree]
 
 
 def partition(
     optimizers: Mapping[Hashable, Optimizer],
-    labels: Callable[[Any], Any] | Any,
+    labels: Callable[[chex.ArrayTree], Any] | Any,
 ) -> Optimizer:
     """Give each leaf to the optimizer that its label names.
 
@@ -42,25 +42,8 @@ def parts(name, optimizers, labels):
     """A partition that errors call `name`."""
     updates = {label: extended(name, one) for label, one in optimizers.items()}
 
-    def labelled(tree):
-        found = spread(name, "labels", labels, tree)
-        for label in found:
-            if label not in optimizers:
-                raise ValueError(
-                    f"{name} needs an optimizer for each label; got label {label!r} and "
-                    f"optimizers for {sorted(map(repr, optimizers))}."
-                )
-        return found
-
-    def part(label, found, tree):
-        """A tree with None where the label is another."""
-        leaves, treedef = flatten(tree)
-        pairs = zip(leaves, found, strict=True)
-        part = treedef.unflatten([a if of == label else None for a, of in pairs])
-        return () if part is None else part  # None would be no params at all
-
     def init(params):
-        found = labelled(params)
+        found = labelled(name, optimizers, labels, params)
         return PartitionState(
             {
                 label: one.init(part(label, found, params))
@@ -71,7 +54,7 @@ def parts(name, optimizers, labels):
     def update(grads, state, params=None, **extra):
         if params is not None:
             match(name, "gradients", grads, params)
-        found = labelled(grads if params is None else params)
+        found = labelled(name, optimizers, labels, grads if params is None else params)
         (_, treedef), inner, merged = flatten(grads), {}, [None] * len(found)
         for label, of in updates.items():
             own = None if params is None else part(label, found, params)
@@ -83,6 +66,26 @@ def parts(name, optimizers, labels):
         return treedef.unflatten(merged), PartitionState(inner)
 
     return Optimizer(init, update)
+
+
+def labelled(name, optimizers, labels, tree):
+    """The label of each leaf, in a list; raises ValueError where one has no optimizer."""
+    found = spread(name, "labels", labels, tree)
+    for label in found:
+        if label not in optimizers:
+            raise ValueError(
+                f"{name} needs an optimizer for each label; got label {label!r} and "
+                f"optimizers for {sorted(map(repr, optimizers))}."
+            )
+    return found
+
+
+def part(label, found, tree):
+    """A tree with None where the label is another."""
+    leaves, treedef = flatten(tree)
+    pairs = zip(leaves, found, strict=True)
+    part = treedef.unflatten([a if of == label else None for a, of in pairs])
+    return () if part is None else part  # None would be no params at all
 
 
 def masked(optimizer: Optimizer, mask: Mask) -> Optimizer:
@@ -100,50 +103,5 @@ def masked(optimizer: Optimizer, mask: Mask) -> Optimizer:
         TypeError: if `optimizer` has no `init` and `update`.
         ValueError: if the mask's structure is no prefix of that of params.
     """
-    identity = Optimizer(
-        lambda params: (), lambda grads, state, params=None: (grads, state)
-    )
-    return parts("masked", {True: optimizer, False: identity}, boolean(mask))
-
-
-class FreezeState(NamedTuple):
-    """Freezing remembers nothing."""
-
-
-def freeze(mask: Mask) -> Optimizer:
-    """Set updates to 0 where the mask is true: these params stay as they are.
-
-    Last in a chain. To save the state that other optimizers keep of frozen leaves, use
-    `partition({"train": adam(1e-3), "frozen": freeze(True)}, labels)`.
-
-    Args:
-        mask: what to freeze: a pytree of bools like params, or a prefix of it (True is
-            all), or a function of params that returns one.
-
-    Returns:
-        An `Optimizer` for use in a chain.
-
-    Raises:
-        TypeError: if a leaf is not floating-point.
-        ValueError: if the mask's structure is no prefix of that of params.
-    """
-
-    def init(params):
-        del params
-        return FreezeState()
-
-    def update(grads, state, params=None):
-        leaves, tree = flatten(checked("freeze", grads, params))
-        found = spread("freeze", "a mask", mask, grads if params is None else params)
-        pairs = zip(leaves, found, strict=True)
-        new = [jnp.zeros_like(a) if frozen else a for a, frozen in pairs]
-        return tree.unflatten(new), state
-
-    return Optimizer(init, update)
-
-
-def boolean(mask):
-    """Labels True and False from a mask of anything that is true or false."""
-    if callable(mask):
-        return lambda tree: jax.tree.map(bool, mask(tree))
-    return jax.tree.map(bool, mask)
+    identity = stateless(tuple, lambda grads, params: grads)
+    return parts("masked", {True: optimizer, False: identity}, as_bools(mask))

@@ -1,4 +1,4 @@
-r"""Schedule-free learning: an average of the weights takes the place of a schedule.
+r"""An optimizer in, one out that averages weights in place of a schedule.
 
 Any optimizer moves $z$; gradients are taken at $y$, and $x$, which is to be used, is an
 average of all $z$. From $x_0 = y_0 = z_0$, with $w_t = (\max_{s \le t} \eta_s)^p$,
@@ -17,13 +17,13 @@ asks for that of step 0.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
-from funcnn.foundation._dtypes import accumulator
+from funcnn.optim.protocol._leaves import leafwise, wide_copy
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import (
     LearningRate,
@@ -31,7 +31,7 @@ from funcnn.optim.protocol._rates import (
     hyperparameter,
     learning_rate_at,
 )
-from funcnn.optim.protocol._trees import float_leaves, leafwise, match, need_params
+from funcnn.optim.protocol._trees import float_leaves, match, need_params
 
 NAME = "schedule_free"
 
@@ -39,19 +39,19 @@ NAME = "schedule_free"
 class ScheduleFreeState(NamedTuple):
     """Updates so far, beta, largest rate, sum of weights, z, the optimizer's state."""
 
-    step: jax.Array
-    beta: jax.Array
-    largest: jax.Array
-    total: jax.Array
-    z: Any
-    inner: Any
+    step: chex.Array
+    beta: chex.Array
+    largest: chex.Array
+    total: chex.Array
+    z: chex.ArrayTree
+    inner: chex.ArrayTree
 
 
 def schedule_free(
     optimizer: Optimizer,
     learning_rate: LearningRate,
-    beta: ArrayLike = 0.9,
-    power: ArrayLike = 2.0,
+    beta: chex.Numeric = 0.9,
+    power: chex.Numeric = 2.0,
 ) -> Optimizer:
     r"""Train with an average of the weights in place of a schedule.
 
@@ -82,15 +82,10 @@ def schedule_free(
     def init(params):
         params = float_leaves(NAME, "params", params)
         kind = jnp.result_type(float)
-        copies = jax.tree.map(
-            lambda w: jnp.array(w, accumulator(w.dtype), copy=True), params
-        )
-        step = jnp.zeros((), jnp.int32)
-        start = jnp.asarray(beta, kind)
+        step, start = jnp.zeros((), jnp.int32), jnp.asarray(beta, kind)
         largest, total = jnp.zeros((), kind), jnp.zeros((), kind)  # two, to donate
-        return ScheduleFreeState(
-            step, start, largest, total, copies, optimizer.init(params)
-        )
+        z, inner = wide_copy(NAME, params), optimizer.init(params)
+        return ScheduleFreeState(step, start, largest, total, z, inner)
 
     def update(grads, state, params=None, **extra):
         need_params(NAME, params, "its state holds but z")
@@ -113,7 +108,9 @@ def schedule_free(
     return Optimizer(init, update)
 
 
-def schedule_free_params(state: ScheduleFreeState, params: Any) -> Any:
+def schedule_free_params(
+    state: ScheduleFreeState, params: chex.ArrayTree
+) -> chex.ArrayTree:
     r"""The average $x$, which is what to evaluate and to keep.
 
     Args:

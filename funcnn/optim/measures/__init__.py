@@ -1,0 +1,1 @@
+"""Gradients, updates and params in, numbers out: norms, ratios, counts of NaN."""

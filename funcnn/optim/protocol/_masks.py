@@ -1,0 +1,43 @@
+"""A mask, or labels, in; one for each leaf out."""
+
+from typing import Any
+
+import jax
+
+# A pytree of bools like params or a prefix of it, a function of params that returns one,
+# or None for all leaves.
+Mask = Any
+
+
+def spread(name, what, labels, tree):
+    """One label for each leaf of `tree`, in a list.
+
+    Args:
+        name: of the optimizer, for errors.
+        what: the labels are called.
+        labels: a pytree of them, or of such for whole subtrees (a single one will do for
+            all), or a function of `tree` that returns one.
+        tree: the pytree to label.
+
+    Raises:
+        ValueError: if the labels' structure is no prefix of the tree's.
+    """
+    if callable(labels):
+        labels = labels(tree)
+    try:
+        spread_out = jax.tree.map(
+            lambda label, part: [label] * len(jax.tree.leaves(part)), labels, tree
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{name} needs {what} whose structure is that of params, or a prefix of it; "
+            f"got {jax.tree.structure(labels)} for {jax.tree.structure(tree)}."
+        ) from error
+    return jax.tree.leaves(spread_out)
+
+
+def as_bools(mask):
+    """Labels True and False from a mask of anything that is true or false."""
+    if callable(mask):
+        return lambda tree: jax.tree.map(bool, mask(tree))
+    return jax.tree.map(bool, mask)
