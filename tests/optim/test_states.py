@@ -13,9 +13,7 @@ PARAMS = {"w": jnp.arange(6.0).reshape(3, 2) + 1, "b": (jnp.ones(2), None)}
 
 def used(a):
     """Numbers that differ, in place of those that a state begins with."""
-    if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-        return a
-    return jnp.asarray(np.arange(1, 1 + a.size).reshape(a.shape), a.dtype)
+    return jnp.asarray(np.arange(1, 1 + a.size).reshape(a.shape).astype(a.dtype))
 
 
 @pytest.mark.filterwarnings("ignore")  # of Orbax's own making
@@ -28,7 +26,7 @@ def test_every_state_goes_through_an_orbax_checkpoint(tmp_path):
         "int8 moments": optim.adam(0.1, moments=optim.Int8(4)),
     }
     states = {
-        name: jax.tree.map(used, optimizer.init(PARAMS))
+        name: jax.tree.map(used, jax.eval_shape(optimizer.init, PARAMS))
         for name, optimizer in (optimizers | small).items()
     }
     saver = checkpoints.StandardCheckpointer()
@@ -38,8 +36,6 @@ def test_every_state_goes_through_an_orbax_checkpoint(tmp_path):
     assert jax.tree.structure(back) == jax.tree.structure(states)
     for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(states), strict=True):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
-        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-            a, b = map(jax.random.key_data, (a, b))
         np.testing.assert_array_equal(a, b)
 
 

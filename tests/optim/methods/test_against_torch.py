@@ -11,17 +11,19 @@ torch = pytest.importorskip("torch")
 
 SHAPES = {"stem": {"weight": (3, 4), "bias": (4,)}, "head": (2, 1, 3)}
 DECAY = 0.1
+FEW, MANY = 10, 500
 
 
 def draw(rng):
     return jax.tree.map(rng.standard_normal, SHAPES, is_leaf=lambda a: isinstance(a, tuple))
 
 
-def run(optimizer, steps=500):
+def run(optimizer, steps=FEW):
+    """Operation by operation, or compiled if there are many steps."""
     rng = np.random.default_rng(0)
     params = draw(rng)
     state = optimizer.init(params)
-    update = jax.jit(optimizer.update)
+    update = optimizer.update if steps == FEW else jax.jit(optimizer.update)
     trajectory = []
     for _ in range(steps):
         updates, state = update(draw(rng), state, params)
@@ -30,7 +32,7 @@ def run(optimizer, steps=500):
     return trajectory
 
 
-def run_torch(make, limit=None, steps=500):
+def run_torch(make, limit=None, steps=FEW):
     rng = np.random.default_rng(0)
     params = [torch.tensor(a) for a in jax.tree.leaves(draw(rng))]
     optimizer = make(params)
@@ -120,15 +122,18 @@ def shrinking(step):
     return jnp.minimum(0.1, 1.0 / jnp.sqrt(step.astype(float) + 1.0))
 
 
-def test_adafactor_equals_torch_step_for_step(monkeypatch):
+@pytest.mark.parametrize("steps", [FEW, pytest.param(MANY, marks=pytest.mark.exhaustive)])
+def test_adafactor_equals_torch_step_for_step(monkeypatch, steps):
     """PyTorch's rate shrinks by itself, it adds no eps, and factors the last two axes."""
     monkeypatch.setitem(SHAPES, "head", (5, 3))
     ours = optim.adafactor(shrinking, eps=0.0, least_size=1)
     least = (1e-200, 1e-3)
-    want = run_torch(lambda params: torch.optim.Adafactor(params, lr=0.1, eps=least))
-    assert_close(run(ours), want)
+    want = run_torch(
+        lambda params: torch.optim.Adafactor(params, lr=0.1, eps=least), steps=steps
+    )
+    assert_close(run(ours, steps), want)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        assert_close(run(optim.adafactor(shrinking, eps=0.0)), want)  # nothing factored
+        assert_close(run(optim.adafactor(shrinking, eps=0.0), steps), want)  # none factored
 
 
 def assert_close(got, want):
@@ -137,21 +142,27 @@ def assert_close(got, want):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS.values(), ids=PAIRS)
-def test_equals_torch_step_for_step(ours, theirs):
-    assert_close(run(ours), run_torch(theirs))
+many = pytest.param(MANY, marks=pytest.mark.exhaustive)
+each = pytest.mark.parametrize("ours, theirs", PAIRS.values(), ids=PAIRS)
 
 
-@pytest.mark.parametrize("ours, theirs", PAIRS.values(), ids=PAIRS)
-def test_clipped_equals_torch_step_for_step(ours, theirs):
+@each
+@pytest.mark.parametrize("steps", [FEW, many])
+def test_equals_torch_step_for_step(ours, theirs, steps):
+    assert_close(run(ours, steps), run_torch(theirs, steps=steps))
+
+
+@each
+@pytest.mark.parametrize("steps", [FEW, many])
+def test_clipped_equals_torch_step_for_step(ours, theirs, steps):
     """Norms here are about 4.3: some steps are clipped, others are not."""
     clipped = optim.chain(optim.clip_by_global_norm(4.5), ours)
-    assert_close(run(clipped), run_torch(theirs, limit=4.5))
+    assert_close(run(clipped, steps), run_torch(theirs, limit=4.5, steps=steps))
 
 
 def test_some_steps_are_clipped_and_others_are_not():
     rng = np.random.default_rng(0)
-    norms = [float(optim.global_norm(draw(rng))) for _ in range(51)][1:]
+    norms = [float(optim.global_norm(draw(rng))) for _ in range(FEW + 1)][1:]
     assert min(norms) < 4.5 < max(norms)
 
 

@@ -53,3 +53,13 @@ def test_clipping_shows_nan_and_inf():
     assert all(np.isnan(a).all() for a in updates)
     updates, _ = clip.update(jnp.asarray([np.inf, 1.0]), clip.init(None))
     assert np.isnan(updates[0])
+
+
+def test_what_follows_a_norm_does_not_hold_it_again():
+    """XLA copied the sum over all leaves into each leaf's part: minutes for 500 leaves."""
+    clip = optim.clip_by_global_norm(1.0)
+    grads = {str(i): jnp.ones(8) for i in range(60)}
+    compiled = (
+        jax.jit(lambda g: clip.update(g, optim.ClipState())[0]).lower(grads).compile()
+    )
+    assert len(compiled.as_text()) < 5000 * len(grads)  # it was three times that
