@@ -19,6 +19,10 @@ from tests.support.optim_runs import (
 )
 
 
+def rising(step):
+    return 0.1 * jnp.minimum((step.astype(float) + 1.0) / 10.0, 1.0)
+
+
 def labels(params):
     return jax.tree.map(lambda w: "ab"[w.ndim % 2], params)
 
@@ -32,6 +36,12 @@ PAIRS = {
         optim.schedule_free(optim.adam(rate, b1=0.0), rate, 0.8, 1.0),
         optax.contrib.schedule_free(
             optax.adam(rate, b1=0.0), lambda step: rate(step - 1), 0.8, 1.0
+        ),
+    ),
+    "schedule_free, warm-up": (
+        optim.schedule_free(optim.sgd(rising), rising, 0.8, 1.5),
+        optax.contrib.schedule_free(
+            optax.sgd(rising), lambda step: rising(step - 1), 0.8, 1.5
         ),
     ),
     "lookahead": (
