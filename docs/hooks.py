@@ -1,9 +1,9 @@
 """What MkDocs runs besides: pages for all that is in the package, and formulas."""
 
-import re
 from pathlib import Path
 
 import maths
+import names
 import reference
 from mkdocs.structure.files import File
 
@@ -19,9 +19,11 @@ TABLES = {
 def on_config(config):
     """Extend Markdown, and the navigation by what is found in the package."""
     config.markdown_extensions.append(maths.Maths())
-    ops = [path for path, _ in reference.op_pages()]
     namespaces = [f"api/{name}.md" for name in reference.namespaces()]
-    config.nav += [{"Ops": ["ops/index.md", *ops]}, {"Namespaces": namespaces}]
+    config.nav += [
+        {"Ops": ["ops/index.md", *reference.op_paths()]},
+        {"Namespaces": namespaces},
+    ]
     return config
 
 
@@ -34,8 +36,10 @@ def on_files(files, config):
     return files
 
 
-def on_page_markdown(markdown, **kwargs):
+def on_page_markdown(markdown, page=None, **kwargs):
     """Put the tables of claims and of results where the pages ask for them."""
+    if page and page.file.src_uri == "names.md":  # whose files are no part of the site
+        return names.page(names.on_site)
     for name, (file, command) in TABLES.items():
         path = HERE / file
         table = f"The table is not part of this build: `{command}` prints it."
@@ -44,6 +48,4 @@ def on_page_markdown(markdown, **kwargs):
             if not table.startswith("|"):  # it is text and not Markdown
                 table = reference.fenced(table, "text")
         markdown = markdown.replace(f"<!-- {name} -->", table)
-    # files of the repository are no part of the site
-    markdown = re.sub(r"\[(`\w+`)\]\(\.\./funcnn/[^)]*\)", r"\1", markdown)
     return markdown.replace("<!-- claims -->", reference.claims())

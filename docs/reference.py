@@ -21,6 +21,11 @@ def op_pages():
         yield f"ops/{op.name}.md", op_page(op)
 
 
+def op_paths():
+    """Of the same pages, the paths alone."""
+    return [f"ops/{op.name}.md" for op in discover()]
+
+
 def op_index():
     """A table of all ops, with the first sentence of each derivation."""
     rows = [
@@ -114,12 +119,23 @@ def methods(value):
 
 def signature(name, function):
     """Name, parameters and defaults on one line, or one a line if that is too long."""
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
+    shown = parameters(function)
+    if shown is None:
         return name
+    line = f"{name}({', '.join(shown)})"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"{name}(", *(f"    {s}," for s in shown), ")"])
+
+
+def parameters(function):
+    """Parameters with their defaults, as they are written; None if they are not known."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return None
     shown, starred = [], False
-    for p in parameters:
+    for p in found:
         if p.name in ("self", "cls", "_cls"):
             continue
         if p.kind is p.KEYWORD_ONLY and not starred:
@@ -129,10 +145,7 @@ def signature(name, function):
         default = getattr(p.default, "__name__", repr(p.default))
         default = "..." if " at 0x" in default else default
         shown.append(stars + p.name + ("" if p.default is p.empty else f"={default}"))
-    line = f"{name}({', '.join(shown)})"
-    if len(line) <= WIDTH:
-        return line
-    return "\n".join([f"{name}(", *(f"    {s}," for s in shown), ")"])
+    return shown
 
 
 def docstring(thing):
