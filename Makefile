@@ -42,6 +42,7 @@ bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks page out/benchmarks-ops.json out/benchmarks-steps.json
 
 docs: $(VENV)/dev.stamp
+	$(BIN)/python docs/names.py > docs/names.md
 	$(BIN)/python -m funcnn.verify > docs/verification-table.txt
 	$(BIN)/python -m funcnn.verify --costs --markdown > docs/costs-table.txt
 	$(BIN)/python -m funcnn.verify --matrix --markdown > docs/matrix-table.txt
