@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 
@@ -58,16 +59,30 @@ EXAMPLES = [(name, block) for name, text in documented() for block in indented(t
 DOCTESTS = [(name, text) for name, text in documented() if ">>> " in text]
 
 
+# Each example has a state of its own, which it may donate.
+RUNNER = """
+import doctest, json, sys
+names, examples, doctests = json.load(sys.stdin)
+exec(names, shared := {})
+
+def own():
+    jax, state = shared["jax"], shared["state"]
+    state = jax.tree.map(lambda a: a.copy(), state)
+    return dict(shared, state=state, params=state.params)
+
+for name, block in examples:
+    exec(compile(block, name, "exec"), own())
+parse = doctest.DocTestParser().get_doctest
+runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+for name, text in doctests:
+    runner.run(parse(text, own(), name, None, 0))
+sys.exit(runner.failures)
+"""
+
+
 def test_examples_in_docstrings_run():
     """All in one process; each starts from NAMES."""
     assert EXAMPLES
-    lines = [f"import doctest\nnames = {{}}; exec({NAMES!r}, names)"]
-    for name, block in EXAMPLES:
-        lines.append(f"exec(compile({block!r}, {name!r}, 'exec'), dict(names))")
-    lines.append("parse = doctest.DocTestParser().get_doctest")
-    lines.append("runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)")
-    for name, text in DOCTESTS:
-        lines.append(f"runner.run(parse({text!r}, dict(names), {name!r}, None, 0))")
-    lines.append("raise SystemExit(runner.failures)")
-    result = run("-W", "error", "-", input="\n".join(lines), env=QUICK)
+    given = json.dumps([NAMES, EXAMPLES, DOCTESTS])
+    result = run("-W", "error", "-c", RUNNER, input=given, env=QUICK)
     assert result.returncode == 0, result.stdout + result.stderr
