@@ -59,7 +59,7 @@ def generate(
             not 0, or an option has the wrong type.
         ValueError: if the prompt does not have two axes, or an option is out of range.
     """
-    prompt = checked(prompt)
+    prompt = _checked(prompt)
     steps = integer("generate", "steps", steps, minimum=0)
     if stop is not None:
         stop = integer("generate", "stop", stop, minimum=0)
@@ -83,7 +83,7 @@ def generate(
     return jnp.concatenate([prompt, tokens.T], 1)
 
 
-def checked(prompt):
+def _checked(prompt):
     """The prompt as an array.
 
     Raises:
@@ -162,12 +162,12 @@ def sample(
         return jax.random.categorical(key, scores)
     scores, order = jax.lax.top_k(scores, k)
     if top_p is not None:
-        scores = within(scores, top_p)
+        scores = _within(scores, top_p)
     drawn = jax.random.categorical(key, scores)[..., None]
     return jnp.take_along_axis(order, drawn, -1)[..., 0]
 
 
-def within(scores, top_p):
+def _within(scores, top_p):
     """Scores, the largest first, those hidden without which the others reach `top_p`."""
     probs = ops.softmax(scores)
     larger = jnp.cumsum(probs, -1) - probs  # of those before

@@ -140,6 +140,7 @@ def test_eight_devices_hold_an_eighth_each():
     done = subprocess.run(
         [*SMALLER, "sharded.py", "--steps", "1", "--seed", "4"],
         capture_output=True, text=True, cwd=FOLDER.parent, check=False,
+        env=os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     check_help((FOLDER / "options.py").read_text())
@@ -168,6 +169,7 @@ def test_two_processes_learn_what_one_does(module, monkeypatch, capfd, tmp_path)
     script = tmp_path / "little.py"
     script.write_text(LITTLE_PROCESSES.format(folder=str(FOLDER)))
     monkeypatch.setenv("PYTHONPATH", str(FOLDER.parent))
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
     little = layers.Serial(layers.Flatten(), layers.Dense(16), layers.Dense(10))
     monkeypatch.setattr(module("processes"), "model", lambda: little)
     found = []

@@ -102,6 +102,9 @@ def kill_once(directory, steps, moments, inside):
     cache = "JAX_COMPILATION_CACHE_DIR"
     clean = {k: v for k, v in os.environ.items() if not k.startswith("JAX_") or k == cache}
     clean |= {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    # compiled as those here are, or bits may differ
+    quickly = jax.config.read("jax_disable_most_optimizations")
+    clean |= {"JAX_DISABLE_MOST_OPTIMIZATIONS": str(int(quickly))}
     # read, but not written, as half a program could be left there
     clean |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
     with subprocess.Popen(

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from funcnn import layers, optim, train
 from funcnn import losses as losses_of
+from tests.support.drawn_params import drawn_state
 
 MODEL = layers.Serial(layers.Dense(64), layers.Tanh(), layers.Dropout(0.2), layers.Dense(8))
 OPTIMIZER = optim.adam(1e-2)
@@ -58,7 +59,8 @@ STEP = train.make_step(loss, OPTIMIZER)
 
 
 def make(key):
-    return train.init(key, MODEL, OPTIMIZER, (1, 16))
+    del key  # what draws by one takes long to compile
+    return drawn_state(MODEL, OPTIMIZER, (1, 16))
 
 
 def batches():

@@ -55,7 +55,7 @@ def test_params_gone_bad_in_the_last_step_are_found():
 
     optimizer = optim.Optimizer(lambda params: jnp.zeros((), jnp.int32), update)
     state = train.init(jax.random.key(0), MODEL, optimizer, (1, 4))
-    step = train.make_step(loss, optimizer)
+    step = train.make_step(lambda p, *_: (p["head"]["bias"] ** 2).sum(), optimizer)
     with pytest.raises(train.NonFiniteError, match="params that are not finite in step 4"):
         train.fit(step, state, data(), steps=4)
     bad, _ = train.fit(step, state, data(), steps=4, guard=False)

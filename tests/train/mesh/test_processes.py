@@ -14,6 +14,7 @@ from tests.support import process_run
 from tests.support.train_runs import as_a_user_has_it
 
 ROOT = Path(__file__).parents[3]
+QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 
 
 def two_processes(steps, folder, layouts):
@@ -26,7 +27,7 @@ def two_processes(steps, folder, layouts):
         subprocess.Popen(
             [*command, *map(str, (i, port, steps, folder, layouts))],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | QUICKLY | {"PYTHONPATH": str(ROOT)},
         )
         for i in range(2)
     ]  # fmt: skip

@@ -78,7 +78,7 @@ def test_the_temporary_memory_is_that_of_the_compiled_step():
     assert total.step_flops == pytest.approx(compiled.cost_analysis()["flops"], rel=0.1)
 
 
-@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("remat", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 def test_a_stack_counts_as_often_as_it_repeats(remat):
     block = Residual(LayerNorm(), Dense(16), Gelu())
     x = (8, 16)

@@ -16,13 +16,10 @@ from funcnn.layers import (
     Stack,
     Transformer,
 )
+from tests.support import drawn_params
 
 KEY = jax.random.key(0)
 IDS = jax.ShapeDtypeStruct((2, 5), jnp.int32)
-
-
-def rows(report):
-    return {row.path: row for row in report.rows}
 
 
 @jax.custom_vjp
@@ -41,7 +38,7 @@ X = jnp.ones((5, 4), jnp.float32)
 
 
 def drawn(model, x=X):
-    return model.init(KEY, x)
+    return drawn_params.drawn(model, x)
 
 
 def where(model, f=jnp.sum, params=None, x=X, around=lambda f: f, **options):
