@@ -44,7 +44,8 @@ def documented():
             module = importlib.import_module(name)
             yield name, inspect.getdoc(module) or ""
             for member, value in vars(module).items():
-                if getattr(value, "__module__", None) == name and value.__doc__:
+                own = getattr(value, "__doc__", None) is not type(value).__doc__
+                if getattr(value, "__module__", None) == name and value.__doc__ and own:
                     yield f"{name}.{member}", inspect.getdoc(value)
 
 
