@@ -10,7 +10,7 @@ from latex2mathml.converter import convert
 from markdown.extensions import Extension
 from markdown.inlinepatterns import InlineProcessor
 
-ACCENTS = set("\u00af\u02d9^")  # of \bar, \dot and \hat
+ACCENTS = {"\u00af": "\u00af", "\u02d9": "\u02d9", "^": "\u02c6"}  # \bar, \dot, \hat
 THIN = "0.167em"
 SCRIPTS = ("msub", "msup", "msubsup", "munder", "munderover")
 
@@ -71,6 +71,8 @@ def tidy(e):
     """Mend what latex2mathml leaves to the browser, which would do it otherwise."""
     if e.tag == "mover" and e[1].text in ACCENTS:
         e.set("accent", "true")  # else the accent is small and far away
+        e[1].set("stretchy", "false")  # over one letter; style.css keeps it off the letter
+        e[1].text = ACCENTS[e[1].text]
     if e.tag == "mspace" and e.get("width") == "negativethinmathspace":
         e.set("width", f"-{THIN}")  # browsers know no named widths
     if e.tag == "msub" and e[0].text in ("max", "min"):

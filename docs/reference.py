@@ -3,6 +3,7 @@
 import inspect
 import pkgutil
 import re
+import sys
 from importlib import import_module
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 
 import funcnn
 from funcnn.verify import CLAIMS, discover
+from funcnn.verify.check._ops import ONCE
 
 SECTION = re.compile(r"^(Args|Attributes|Returns|Yields|Raises):$", re.M)
 WIDTH = 88
@@ -60,10 +62,20 @@ def op_page(op):
         "## The definition it is proved against",
         fenced(inspect.getsource(op.reference)),
         "## Cases",
-        "Every [claim](../verification.md) is tested on each of these.",
+        tested(),
         "\n".join(f"- {name}" for name in cases),
     ]
     return "\n\n".join(parts)
+
+
+def tested():
+    """On which of an op's cases the verifier tests which claims."""
+    once = [f"`{name}`" for name in CLAIMS if name in ONCE]
+    return (
+        "Every [claim](../verification.md) is tested on each of these, but "
+        f"{', '.join(once[:-1])} and {once[-1]}, which depend on how the rule is written "
+        "and are tested on the first."
+    )
 
 
 def module_of(op):
@@ -84,14 +96,22 @@ def namespace_pages():
 
 
 def namespace_page(name, module):
-    parts = [f"# {name}", docstring(module)]
+    parts, derived = [f"# {name}", docstring(module)], {name}
     for member, value in public(module).items():
         parts += [f"## {member}", fenced(signature(member, value)), docstring(value)]
+        if value.__module__ not in derived and formulas(value):
+            parts += ["**Derivation**", docstring(sys.modules[value.__module__])]
+            derived.add(value.__module__)
         for method, function in methods(value).items():
             parts += [f"### {member}.{method}", docstring(function)]
             if inspect.isfunction(function):
                 parts.insert(-1, fenced(signature(method, function)))
     return "\n\n".join(parts)
+
+
+def formulas(value):
+    """Whether the module that defines a name derives it: its docstring has formulas."""
+    return callable(value) and "$" in (sys.modules[value.__module__].__doc__ or "")
 
 
 def public(module):

@@ -1,10 +1,13 @@
 """The site builds with a page for each op and namespace, and fetches nothing."""
 
+import html
 import importlib
 import re
 
 import pytest
+from fontTools import ttLib
 
+import funcnn
 from funcnn import verify
 from tests.support.as_user import ROOT
 
@@ -36,6 +39,41 @@ def test_every_public_name_is_documented(site):
             if getattr(value, "__module__", "").startswith(module.__name__):
                 assert name.startswith("_") or f">{name}<" in text
         assert " at 0x" not in text
+
+
+def test_formulas_of_optimizers_and_schedules_are_on_their_page(site):
+    """What a module's docstring derives is shown, once, below what it defines."""
+    values = [v for v in vars(funcnn.optim).values() if hasattr(v, "__module__")]
+    modules = {v.__module__ for v in values if v.__module__.startswith("funcnn.optim.")}
+    docs = [importlib.import_module(name).__doc__ or "" for name in sorted(modules)]
+    docs = [doc for doc in docs if "$" in doc]
+    text = article(site, "api/optim")
+    assert len(docs) > 20
+    assert text.count("<strong>Derivation</strong>") == len(docs)
+    papers = {paper for doc in docs for paper in re.findall(r"arXiv:([\d.]+\d)", doc)}
+    assert {p for p in papers if f"arxiv.org/abs/{p}" not in text} == set()
+
+
+def test_formulas_have_a_font_for_mathematics(site):
+    """Which holds all their characters, and says where dots and bars are to go."""
+    url = re.search(r'url\("(.+?\.woff2)"\)', (site / "style.css").read_text())[1]
+    assert list((site / "fonts").glob("*.LICENSE"))
+    font = ttLib.TTFont(site / url)
+    assert "MATH" in font
+    formulas = re.findall(
+        r"<math.*?</math>", "".join(p.read_text() for p in site.rglob("*.html")), re.S
+    )
+    used = set(html.unescape(re.sub(r"<.*?>", "", "".join(formulas), flags=re.S)))
+    assert {c for c in used if not c.isspace() and ord(c) not in font.getBestCmap()} == set()
+
+
+def test_accents_are_accents(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    maths = importlib.import_module("maths")
+    for letters, accent in ((r"\bar", "\u00af"), (r"\dot", "\u02d9"), (r"\hat", "\u02c6")):
+        text = maths.mathml(letters + " x", "inline")
+        assert f'<mo stretchy="false">{accent}</mo>' in text
+        assert '<mover accent="true">' in text
 
 
 def test_every_claim_is_explained(site):
