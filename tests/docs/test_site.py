@@ -64,7 +64,9 @@ def test_formulas_have_a_font_for_mathematics(site):
         r"<math.*?</math>", "".join(p.read_text() for p in site.rglob("*.html")), re.S
     )
     used = set(html.unescape(re.sub(r"<.*?>", "", "".join(formulas), flags=re.S)))
-    assert {c for c in used if not c.isspace() and ord(c) not in font.getBestCmap()} == set()
+    assert {
+        c for c in used if not c.isspace() and ord(c) not in font.getBestCmap()
+    } == set()
 
 
 def test_accents_are_accents(monkeypatch):
