@@ -59,7 +59,7 @@ def op_page(op):
         docstring(module),
         "## The rule",
         *(fenced(inspect.getsource(f)) for f in rule if f),
-        "## The definition it is proved against",
+        "## The definition it is verified against",
         fenced(inspect.getsource(op.reference)),
         "## Cases",
         tested(),

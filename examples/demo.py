@@ -1,4 +1,4 @@
-"""What funcnn does, from proof to picture.
+"""What funcnn does, from verified gradients to a picture.
 
 Verifies every op, compares a whole CNN's hand-written gradient with autodiff and with
 finite differences, trains an MLP and the CNN on handwritten digits, and draws the run:

@@ -3,7 +3,7 @@
 `ops` are functions of arrays whose backward passes are derived and written by
 hand; `layers` are `init`/`apply` pairs over them; `losses` are scalar; `optim`
 and `train` are pure state transitions; `generation` draws text from a model; `verify`
-proves gradients, ours and yours.
+verifies gradients, ours and yours.
 """
 
 from funcnn import generation as generation

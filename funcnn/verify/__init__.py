@@ -1,4 +1,4 @@
-"""The verifier: proves hand-written derivatives, ours and yours.
+"""The verifier: checks hand-written derivatives, ours and yours.
 
 `check_vjp` judges one function, `assert_vjp` does so in a test, `compare` judges a whole
 model, `check_ops` the library itself. `autodiff` is the way out of custom rules,

@@ -33,7 +33,7 @@ def told(module, *arguments):
 import funcnn
 from funcnn import verify
 found = {"file": funcnn.__file__, "ops": [op.name for op in verify.discover()]}
-found["proof"] = told("funcnn.verify", "squareplus")
+found["verify"] = told("funcnn.verify", "squareplus")
 if with_site:
     found["site"] = told("mkdocs", "build", "--strict")
 faulty = pathlib.Path("funcnn/ops/_faulty.py")

@@ -1,4 +1,4 @@
-"""One new file in `funcnn/ops` is an op that is proved, tested, listed and documented."""
+"""One new file in `funcnn/ops` is an op that is verified, tested, listed and documented."""
 
 import re
 
@@ -19,7 +19,7 @@ def test_it_is_discovered(project):
 
 
 def test_it_is_proved(project):
-    status, text = project[1]["proof"]
+    status, text = project[1]["verify"]
     assert status == 0, text
     assert text.startswith("squareplus  ok")
     assert "FAIL" not in text
