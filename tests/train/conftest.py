@@ -1,3 +1,0 @@
-"""Programs of training are compiled quickly: what they compute is what is tested."""
-
-from tests.support.compiling import quickly as quickly
