@@ -1,4 +1,4 @@
-"""Classes: integer labels beside scores, and the log-sum-exp of the scores."""
+"""Classes: integer labels beside scores, which count, and the log-sum-exp of the scores."""
 
 import jax
 import jax.numpy as jnp
@@ -35,3 +35,29 @@ def in_range(labels, classes):
 def one_hot(labels, scores):
     """Which of the scores each label, with an axis for its class, is about."""
     return labels == jnp.arange(scores.shape[-1], dtype=labels.dtype)
+
+
+def counted(labels, ignore, weights):
+    """Which examples count: those not of a label to `ignore`, nor of weight 0; None is all.
+
+    Args:
+        labels: of shape `(...)`, integers if there is anything in `ignore`.
+        ignore: a tuple of ints.
+        weights: of shape `(...)`, or None.
+    """
+    found = None if weights is None else weights != 0
+    if ignore:
+        kept = jnp.ones(labels.shape, bool)
+        limits = jnp.iinfo(labels.dtype)
+        for value in ignore:
+            if limits.min <= value <= limits.max:  # else no label is equal to it
+                kept &= labels != value
+        found = kept if found is None else found & kept
+    return found
+
+
+def weighted(loss, keep, weights):
+    """`weights * loss`, and exactly 0 where examples do not count."""
+    if weights is not None:
+        loss = loss * weights.astype(loss.dtype)
+    return loss if keep is None else jnp.where(keep, loss, 0)
