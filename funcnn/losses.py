@@ -284,7 +284,8 @@ def mean(name, each, labels, ignore, weights, parts):
     dtype = accumulator(each.dtype)
     if weights is None and (ignore is None or ignore == ()):
         # a float, as a Python integer need not fit the integers that JAX has
-        count = jnp.asarray(float(each.size), dtype)
+        size = float(each.size) if isinstance(each.size, int) else each.size
+        count = jnp.asarray(size, dtype)
     else:
         labels = jnp.asarray(labels)
         keep = counted(labels, ignored(name, ignore, labels) if ignore else (), weights)

@@ -143,8 +143,8 @@ def classes(op, name, scores):
         )
     if scores.shape[-1] == 1:
         raise ValueError(
-            f"{op} needs {name} of at least 2 classes; got shape {scores.shape}, and of one "
-            "class the probability is always 1. For yes or no, use binary_cross_entropy, "
+            f"{op} needs {name} of at least 2 classes; got shape {scores.shape}. Of one "
+            "class the probability is always 1: for yes or no, use binary_cross_entropy, "
             "with a logit and a label an element."
         )
 

@@ -21,10 +21,10 @@ $\bar\ell$ itself, by the same coefficients, and adds up what $p$ and $w$ were s
 **Residuals.** $x$, $t$, $p$ and $w$, all inputs.
 
 **Hard points.** Each tail has a term of its own: nothing is subtracted from 1, so a loss of
-$e^{-100}$ and its gradient keep their digits. $\operatorname{sp}(x)$ is
-$\max(x, 0) + \log(1 + e^{-|x|})$, finite for all finite $x$. A term whose factor is 0 is 0, also
-at $x = \pm\infty$. Integer labels other than 0 and 1 give NaN. Where $w$ is 0, the loss and
-the cotangents of $x$ and $t$ are exactly 0, whatever $x$ is.
+$e^{-100}$ and its gradient keep their digits. $\operatorname{sp}(x)$ is $\max(x, 0) +
+\log(1 + e^{-|x|})$, finite for all finite $x$. A term whose factor is 0 is 0, also at $x =
+\pm\infty$. Integer labels other than 0 and 1 give NaN. Where $w$ is 0, the loss and the
+cotangents of $x$ and $t$ are exactly 0, whatever $x$ is.
 """
 
 from functools import partial

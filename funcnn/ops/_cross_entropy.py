@@ -83,7 +83,7 @@ def cross_entropy_fwd(probs, labels, eps, ignore, weights):
         index, known = in_range(labels, probs.shape[-1])
         p = jnp.take_along_axis(probs, jnp.where(known, index, 0), -1)
         loss = jnp.where(known, -jnp.log(upcast(p) + eps), jnp.nan)[..., 0]
-        held = Like.of(probs), labels, weights, p
+        held: tuple = Like.of(probs), labels, weights, p
     else:
         p, absent = guarded(probs, labels, eps)
         loss = -jnp.where(absent, 0, labels.astype(p.dtype) * jnp.log(p)).sum(-1)

@@ -37,24 +37,24 @@ $$\bar x = g\,W^\top, \qquad \bar W = \sum_{\rm rows} x^\top g, \qquad
 \bar b = \sum_{\rm rows} g.$$
 
 A weight of the example multiplies $\ell$, so $\bar\ell$ in these, and has the cotangent
-$\bar\ell$ times the loss without it. Given $m$ and $\log z$, the columns of $g$ do not depend on each other. So the logits of a
-chunk are made again, and $g$ of them; the chunk adds its share to $\bar x$ and has columns
-of $\bar W$ and $\bar b$ to itself.
+$\bar\ell$ times the loss without it. Given $m$ and $\log z$, the columns of $g$ do not
+depend on each other. So the logits of a chunk are made again, and $g$ of them; the chunk
+adds its share to $\bar x$ and has columns of $\bar W$ and $\bar b$ to itself.
 
-**Residuals.** $x$, $W$, $b$, the labels (all inputs), and two numbers a row, $m$ and
-$\log z$, and with weights a third, the loss. Autodiff keeps an array of the logits' size, $V / d$ times as large as $x$. The
-price is the product $x W$ a second time. That a loss can be had without its logits is known
-from Liger Kernel (Hsu et al., 2024, arXiv:2410.10989), whose chunks are of rows and whose
-cotangents are made in the forward pass, for a mean of losses alone; and that a pullback can
-make the logits again in blocks, from Cut Cross-Entropy (Wijmans et al., 2024,
-arXiv:2411.09009). Here chunks hold all rows and some classes, nothing is left out of $g$
-for being small, and every loss has a cotangent of its own.
+**Residuals.** $x$, $W$, $b$, the labels (all inputs), and two numbers a row, $m$ and $\log
+z$, and with weights a third, the loss. Autodiff keeps an array of the logits' size, $V / d$
+times as large as $x$. The price is the product $x W$ a second time. That a loss can be had
+without its logits is known from Liger Kernel (Hsu et al., 2024, arXiv:2410.10989), whose
+chunks are of rows and whose cotangents are made in the forward pass, for a mean of losses
+alone; and that a pullback can make the logits again in blocks, from Cut Cross-Entropy
+(Wijmans et al., 2024, arXiv:2411.09009). Here chunks hold all rows and some classes,
+nothing is left out of $g$ for being small, and every loss has a cotangent of its own.
 
 **Hard points.** Logits are kept in at least float32, also where `dense` would round them.
 As in `softmax_cross_entropy`, large ones keep their digits; a class whose bias is $-\infty$
 adds nothing unless it is a label or labels are smoothed; and a label outside $[0, V)$ gives
-NaN. At a label that is ignored, or a weight of 0, the loss and all it would add to cotangents
-are 0, whatever is in the row of $x$.
+NaN. At a label that is ignored, or a weight of 0, the loss and all it would add to
+cotangents are 0, whatever is in the row of $x$.
 
 **Speed.** A chunk is some 8 MB of logits, which stay in the cache between the passes over
 them. Logits that are no more than that are one chunk, and there is no loop.

@@ -21,10 +21,10 @@ $$\dot\ell = w \sum_i \big( (\textstyle\sum_j t'_j + 2 \zeta \operatorname{lse})
 and, $\ell$ being a number for each row, the pullback reads off the coefficients:
 
 $$\bar x = \bar\ell\,w\,\big( (\textstyle\sum_j t'_j + 2 \zeta \operatorname{lse})\,p - t'
-\big), \qquad \bar t' = \bar\ell\,w\,(\operatorname{lse} - x), \qquad \bar w = \bar\ell\,L,$$
+\big), \qquad \bar t' = \bar\ell\,w\,(\operatorname{lse} - x),$$
 
-$$\bar t = (1 - \alpha)\,c \odot \bar t', \qquad \bar c = \sum_{\rm rows}
-\big( (1 - \alpha)\,t + \alpha / C \big) \odot \bar t'.$$
+$$\bar w = \bar\ell\,L, \qquad \bar t = (1 - \alpha)\,c \odot \bar t', \qquad
+\bar c = \sum_{\rm rows} \big( (1 - \alpha)\,t + \alpha / C \big) \odot \bar t'.$$
 
 **Residuals.** $x$, the labels, the weights (all inputs), and two numbers a row, the largest
 logit $m$ and $\log \sum_j e^{x_j - m}$: $p$ is made again. Their sum, $\operatorname{lse}$,
