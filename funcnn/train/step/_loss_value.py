@@ -1,16 +1,22 @@
-"""What a loss returned comes in; its value and its metrics go out, checked."""
+"""What a loss returned comes in; its value, metrics and count go out, checked."""
 
 import jax
 import jax.numpy as jnp
 
+from funcnn.losses import Average
+
 
 def split(result):
-    """Take apart and check what a loss returned."""
-    if not isinstance(result, tuple):
+    """Take apart and check what a loss returned: value, metrics, and what it counts.
+
+    The count is None of a loss that is a number.
+    """
+    if isinstance(result, Average) or not isinstance(result, tuple):
         result = result, {}
     if len(result) != 2:
         raise TypeError(
-            "make_step needs a loss that returns a scalar or (scalar, metrics); "
+            "make_step needs a loss that returns a scalar or (scalar, metrics), the scalar "
+            "perhaps an Average; "
             f"got a tuple of {len(result)}."
         )
     value, metrics = result
@@ -24,6 +30,13 @@ def split(result):
             raise ValueError(
                 f"make_step records {name!r} itself; give the loss's metric another name."
             )
+    count = None
+    if isinstance(value, Average):
+        value, count = value.value, jax.lax.stop_gradient(jnp.asarray(value.count))
+        if count.shape:
+            raise ValueError(
+                f"make_step needs an Average of scalars; got a count of shape {count.shape}."
+            )
     if not isinstance(value, jax.Array | float):
         raise TypeError(
             f"make_step needs the loss to be a scalar array; got {type(value).__name__}."
@@ -35,4 +48,9 @@ def split(result):
         )
     if not jnp.issubdtype(value.dtype, jnp.floating):
         raise TypeError(f"make_step needs a floating-point loss; got {value.dtype}.")
-    return value, metrics
+    return value, metrics, count
+
+
+def divided(metrics):
+    """Metrics with the mean in place of each Average."""
+    return {k: m.value if isinstance(m, Average) else m for k, m in metrics.items()}
