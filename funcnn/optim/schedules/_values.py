@@ -36,11 +36,10 @@ def clock(step, *counts):
 
 
 def array(t):
-    """The step as schedules of others take it: an integer of the default dtype if it can."""
-    whole, kind = jnp.issubdtype(t.dtype, jnp.integer), jnp.result_type(int)
-    if not whole or (
-        isinstance(t, np.ndarray | np.generic) and (t > jnp.iinfo(kind).max).any()
-    ):
+    """The step as schedules of others take it: of the default integers, if it fits."""
+    kind = jnp.result_type(int)
+    large = not isinstance(t, jax.Array) and np.any(t > jnp.iinfo(kind).max)
+    if large or jnp.issubdtype(t.dtype, jnp.floating):
         return number(t)
     return jnp.asarray(t, kind)
 
