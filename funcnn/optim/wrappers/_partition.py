@@ -8,6 +8,7 @@ import jax
 
 from funcnn.optim.protocol._masks import Mask, as_bools, spread
 from funcnn.optim.protocol._optimizer import Optimizer, extended, stateless
+from funcnn.optim.protocol._rates import tells, told_by_first
 from funcnn.optim.protocol._trees import flatten, match
 
 
@@ -68,7 +69,9 @@ def parts(name, optimizers, labels):
                 merged[i] = a if found[i] == label else merged[i]
         return treedef.unflatten(merged), PartitionState(inner)
 
-    return Optimizer(init, update)
+    rate = told_by_first(optimizers)
+    of_inner = None if rate is None else lambda state: rate(state.inner)
+    return Optimizer(init, tells(update, of_inner))
 
 
 def labelled(name, optimizers, labels, tree):

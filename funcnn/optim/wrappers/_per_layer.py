@@ -8,6 +8,7 @@ from jax.tree_util import tree_flatten_with_path
 
 from funcnn.foundation._paths import as_patterns, first_match, path_of
 from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._rates import tells, told_by
 from funcnn.optim.protocol._trees import flatten, place, shape_of
 from funcnn.optim.wrappers._partition import parts
 
@@ -73,7 +74,15 @@ def per_layer(optimizer: Optimizer, patterns: str | Sequence[str]) -> Optimizer:
         known = grads if params is None else params
         return split(known).update(grads, state, params, **extra)
 
-    return Optimizer(init, update)
+    rate = told_by(optimizer)
+
+    def rate_of(state):
+        """That of the others, or of the first layer: all have made as many updates."""
+        if OTHERS in state.inner:
+            return rate(state.inner[OTHERS])
+        return rate(jax.tree.map(lambda a: a[0], next(iter(state.inner.values()))))
+
+    return Optimizer(init, tells(update, None if rate is None else rate_of))
 
 
 def labels_of(tree, patterns):

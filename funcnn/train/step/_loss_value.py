@@ -15,8 +15,7 @@ def split(result):
         result = result, {}
     if len(result) != 2:
         raise TypeError(
-            "make_step needs a loss that returns a scalar or (scalar, metrics), the scalar "
-            "perhaps an Average; "
+            "make_step needs a loss that returns a scalar or (scalar, metrics); "
             f"got a tuple of {len(result)}."
         )
     value, metrics = result
@@ -30,12 +29,13 @@ def split(result):
             raise ValueError(
                 f"make_step records {name!r} itself; give the loss's metric another name."
             )
-    count = None
+    count: jax.Array | None = None
     if isinstance(value, Average):
-        value, count = value.value, jax.lax.stop_gradient(jnp.asarray(value.count))
+        count = jax.lax.stop_gradient(jnp.asarray(value.count))
+        value = value.value
         if count.shape:
             raise ValueError(
-                f"make_step needs an Average of scalars; got a count of shape {count.shape}."
+                f"make_step needs an Average of scalars; got a count of {count.shape}."
             )
     if not isinstance(value, jax.Array | float):
         raise TypeError(

@@ -47,14 +47,18 @@ def mean_over_microbatches(gradient: Callable, n: int) -> Callable:
         zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, accumulator(a.dtype)), like)
         total, _ = jax.lax.scan(add, zeros, jnp.arange(n, dtype=jnp.int32))
         grads, (value, metrics, count) = total
-        whole = n if count is None else jnp.where(count == 0, 1, count)
-        grads = jax.tree.map(lambda t, a: (t / whole).astype(a.dtype), grads, like[0])
+        whole = jnp.float32(n) if count is None else jnp.where(count == 0, 1, count)
+
+        def over(t):
+            return t / whole.astype(t.dtype)
+
+        grads = jax.tree.map(lambda t, a: over(t).astype(a.dtype), grads, like[0])
         means = jax.tree.map(
             lambda m: m if isinstance(m, Average) else m / n,
             metrics,
             is_leaf=lambda m: isinstance(m, Average),
         )
-        return grads, (value / whole, means, count)
+        return grads, (over(value), means, count)
 
     return mean
 

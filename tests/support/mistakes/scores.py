@@ -93,16 +93,15 @@ MISTAKES = {
         "softcap str": (TypeError, "needs a number for softcap; got 'a'", *CAPPED, "a"),
     },
     "binary_cross_entropy": {
-        "integers": (TypeError, "needs logits of a floating-point dtype; got int", LABELS, LABELS),
+        "integers": (
+            TypeError,
+            "needs logits of a floating-point dtype; got int",
+            *(LABELS, LABELS),
+        ),
         "labels complex": (
             TypeError,
             "needs labels that are numbers; got",
             *(V, V.astype(complex)),
-        ),
-            TypeError,
-            "needs labels that are numbers; got",
-            V,
-            V.astype(complex),
         ),
         "labels short": (
             ValueError,
