@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from funcnn import ops
 from funcnn.foundation._checks import as_labels, as_weights, float_arrays, ignored
-from funcnn.foundation._dtypes import accumulator, upcast
+from funcnn.foundation._dtypes import accumulator, divisor, upcast
 from funcnn.kernels._labels import counted, in_range, weighted
 
 
@@ -283,9 +283,7 @@ def mean(name, each, labels, ignore, weights, parts):
     """The mean of what losses give, weighted already and 0 where examples do not count."""
     dtype = accumulator(each.dtype)
     if weights is None and (ignore is None or ignore == ()):
-        # a float, as a Python integer need not fit the integers that JAX has
-        size = float(each.size) if isinstance(each.size, int) else each.size
-        count = jnp.asarray(size, dtype)
+        count = jnp.asarray(divisor(each.size), dtype)
     else:
         labels = jnp.asarray(labels)
         keep = counted(labels, ignored(name, ignore, labels) if ignore else (), weights)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import Like
 from funcnn.foundation._custom_vjp import custom_vjp
-from funcnn.foundation._dtypes import upcast
+from funcnn.foundation._dtypes import divisor, upcast
 from funcnn.foundation._mesh import by_device
 from funcnn.kernels._pooling import spread, window_sums
 from funcnn.kernels._windows import pool_windows, window_size
@@ -58,7 +58,7 @@ def avg_pool_fwd(x, window, stride, padding):
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
 
     def local(x):
-        return (window_sums(upcast(x), w) / window_size(w)).astype(x.dtype)
+        return (window_sums(upcast(x), w) / divisor(window_size(w))).astype(x.dtype)
 
     return by_device(local, (x,))(x), Like.of(x)
 
@@ -67,7 +67,7 @@ def avg_pool_bwd(window, stride, padding, x, dy):
     w = pool_windows("avg_pool", x.shape, window, stride, padding)
 
     def local(dy):
-        return spread(upcast(dy) / window_size(w), w).astype(x.dtype)
+        return spread(upcast(dy) / divisor(window_size(w)), w).astype(x.dtype)
 
     return (by_device(local, (dy,))(dy),)
 
