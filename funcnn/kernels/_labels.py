@@ -35,6 +35,15 @@ def in_range(labels, classes):
     return labels, (labels >= 0) & (labels <= last)
 
 
+def read(scores, labels):
+    """The score of each label, with an axis for its class, that is in range."""
+    classes = scores.shape[-1]
+    if isinstance(classes, int) and classes > jnp.iinfo(labels.dtype).max:
+        # no index is made of them, as JAX would add the size to those below 0
+        return jnp.where(one_hot(labels, scores), scores, 0).sum(-1, keepdims=True)
+    return jnp.take_along_axis(scores, labels, -1)
+
+
 def one_hot(labels, scores):
     """Which of the scores each label, with an axis for its class, is about."""
     return labels == jnp.arange(scores.shape[-1], dtype=labels.dtype)

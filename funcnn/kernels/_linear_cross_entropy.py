@@ -7,7 +7,7 @@ The logits are made a chunk of the classes at a time, forward and again backward
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._dtypes import accumulator, divisor, promote
 from funcnn.foundation._products import contract, empty_sum, matrix, rows
 from funcnn.kernels._chunks import columns, over_chunks, put
 from funcnn.kernels._labels import counted, in_range, one_hot
@@ -32,7 +32,7 @@ def losses(options, x, labels, weight, bias):
     top, log_sum = jnp.where(none, 0, top), jnp.log(jnp.where(none, 1, total))
     loss = log_sum - (at_label - top)
     if label_smoothing:
-        even = log_sum - spread / classes
+        even = log_sum - spread / divisor(classes)
         loss = (1 - label_smoothing) * loss + label_smoothing * even
     loss = jnp.where(wanted, loss + z_loss * (top + log_sum) ** 2, jnp.nan)
     loss = jnp.where(keep, loss, 0)

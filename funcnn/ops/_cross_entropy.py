@@ -40,7 +40,7 @@ from funcnn.foundation._checks import (
 from funcnn.foundation._cotangents import Like, cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._labels import counted, in_range, one_hot, weighted
+from funcnn.kernels._labels import counted, in_range, one_hot, read, weighted
 
 
 @partial(custom_vjp, nondiff_argnums=(2, 3))
@@ -81,7 +81,7 @@ def cross_entropy_fwd(probs, labels, eps, ignore, weights):
     eps, ignore = settings(labels, eps, ignore)
     if jnp.issubdtype(labels.dtype, jnp.integer):
         index, known = in_range(labels, probs.shape[-1])
-        p = jnp.take_along_axis(probs, jnp.where(known, index, 0), -1)
+        p = read(probs, jnp.where(known, index, 0))
         loss = jnp.where(known, -jnp.log(upcast(p) + eps), jnp.nan)[..., 0]
         held: tuple = Like.of(probs), labels, weights, p
     else:

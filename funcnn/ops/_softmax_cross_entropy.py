@@ -63,6 +63,7 @@ from funcnn.kernels._labels import (
     log_normalizer,
     one_hot,
     probabilities,
+    read,
     weighted,
 )
 
@@ -197,7 +198,7 @@ def surprise_of_class(x, top, log_sum, labels, label_smoothing, class_weights):
     """The loss of a label that is one class, whose logit alone is read for it."""
     labels, known = in_range(labels, x.shape[-1])
     labels = jnp.where(known, labels, 0)
-    loss = log_sum - (jnp.take_along_axis(x, labels, -1) - top)
+    loss = log_sum - (read(x, labels) - top)
     if class_weights is not None:
         loss = loss * upcast(class_weights)[labels]
     if label_smoothing:

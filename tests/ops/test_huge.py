@@ -18,8 +18,7 @@ def i(*shape):
     return jax.ShapeDtypeStruct(shape, "int32")
 
 
-def called(function, **named):
-    return functools.partial(function, **named)
+called = functools.partial
 
 
 def applied(layer):
@@ -58,7 +57,7 @@ CALLS = {
     "depthwise": (called(ops.conv, groups=2), f(1, N, 2), f(3, 1, 2)),
     "transposed": (ops.conv_transpose, f(1, N, 2), f(3, 2, 3), f(3)),
     "im2col": (called(ops.im2col, kernel_size=3), f(1, N, 2)),
-    "embed": (ops.embed, f(N, 2), i(3)),
+    "embed": (ops.embed, f(N // 2, 4), i(3)),
     "embed, ids": (ops.embed, f(5, 2), i(N)),
     "dropout": (called(ops.dropout, jax.random.key(0), rate=0.1), f(N)),
     "attention": (ops.attention, f(1, N, 1, 2), f(1, 5, 1, 2), f(1, 5, 1, 2)),
