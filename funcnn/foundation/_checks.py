@@ -131,19 +131,34 @@ def axis(op, value, x):
     return number % x.ndim
 
 
+def classes(op, name, scores):
+    """Check that there are classes to choose from.
+
+    Raises:
+        ValueError: if the last axis of `scores` has none, or one alone.
+    """
+    if not scores.shape or not scores.shape[-1]:
+        raise ValueError(
+            f"{op} needs {name} of shape (..., C) with C > 1; got {scores.shape}."
+        )
+    if scores.shape[-1] == 1:
+        raise ValueError(
+            f"{op} needs {name} of at least 2 classes; got shape {scores.shape}. Of one "
+            "class the probability is always 1: for yes or no, use binary_cross_entropy, "
+            "with a logit and a label an element."
+        )
+
+
 def as_labels(op, name, scores, labels):
     """Return labels as an array that fits `scores: (..., C)`.
 
     Raises:
         TypeError: if they are neither integers nor floating-point.
-        ValueError: if `scores` has no classes, or the shape is not `(...)` for integers,
-            `(..., C)` for probabilities.
+        ValueError: if `scores` has fewer than two classes, or the shape is not `(...)` for
+            integers, `(..., C)` for probabilities.
     """
     labels = as_array(op, "labels", labels)
-    if not scores.shape or not scores.shape[-1]:
-        raise ValueError(
-            f"{op} needs {name} of shape (..., C) with C > 0; got {scores.shape}."
-        )
+    classes(op, name, scores)
     if jnp.issubdtype(labels.dtype, jnp.integer):
         kind, needed = "integer labels", scores.shape[:-1]
     elif jnp.issubdtype(labels.dtype, jnp.floating):
@@ -158,3 +173,42 @@ def as_labels(op, name, scores, labels):
             f"got {labels.shape}."
         )
     return labels
+
+
+def ignored(op, value, labels) -> tuple[int, ...]:
+    """Return the labels to ignore, an integer or several or None, as a tuple.
+
+    Raises:
+        TypeError: if one is not an integer, or labels are probabilities.
+    """
+    if value is None:
+        return ()
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(
+            f"{op} needs integer labels for ignore; got {labels.dtype}. Leave out examples "
+            "of other labels by weights of 0."
+        )
+    several = value if isinstance(value, tuple | list | set | frozenset) else (value,)
+    return tuple(integer(op, "ignore", v, minimum=-math.inf) for v in several)
+
+
+def as_weights(op, value, shape):
+    """Return weights of examples as a floating-point array, or None.
+
+    Raises:
+        TypeError: if they are no numbers.
+        ValueError: if they are not of `shape`, that of the labels.
+    """
+    if value is None:
+        return None
+    weights = as_array(op, "weights", value)
+    if not jnp.issubdtype(weights.dtype, jnp.floating):
+        if not (weights.dtype == bool or jnp.issubdtype(weights.dtype, jnp.integer)):
+            raise TypeError(f"{op} needs weights that are numbers; got {weights.dtype}.")
+        weights = weights.astype(jnp.float32)
+    if weights.shape != shape:
+        raise ValueError(
+            f"{op} needs weights of shape {shape}, one for each example; "
+            f"got {weights.shape}."
+        )
+    return weights

@@ -21,6 +21,14 @@ def upcast(x):
     return x.astype(accumulator(x.dtype))
 
 
+def divisor(count):
+    """A size to divide by, as a float: Python's integers need not fit into JAX's.
+
+    One that is unknown until an exported program is called stays as it is.
+    """
+    return float(count) if isinstance(count, int) else count
+
+
 def floats_as(tree, dtype):
     """`tree` with its floating-point arrays cast to `dtype`, all else as it is."""
 

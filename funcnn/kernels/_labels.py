@@ -1,4 +1,4 @@
-"""Classes: integer labels beside scores, and the log-sum-exp of the scores."""
+"""Classes: integer labels beside scores, which count, and the log-sum-exp of the scores."""
 
 import jax
 import jax.numpy as jnp
@@ -29,9 +29,47 @@ def in_range(labels, classes):
     """Integer labels with an axis for their class, and whether there is one."""
     with jax.numpy_dtype_promotion("standard"):  # uint8 cannot count to 1000 classes
         labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))[..., None]
-    return labels, (labels >= 0) & (labels < classes)
+    last = classes - 1
+    if isinstance(classes, int):  # more than labels can count to
+        last = min(last, int(jnp.iinfo(labels.dtype).max))
+    return labels, (labels >= 0) & (labels <= last)
+
+
+def read(scores, labels):
+    """The score of each label, with an axis for its class, that is in range."""
+    classes = scores.shape[-1]
+    if isinstance(classes, int) and classes > jnp.iinfo(labels.dtype).max:
+        # no index is made of them, as JAX would add the size to those below 0
+        return jnp.where(one_hot(labels, scores), scores, 0).sum(-1, keepdims=True)
+    return jnp.take_along_axis(scores, labels, -1)
 
 
 def one_hot(labels, scores):
     """Which of the scores each label, with an axis for its class, is about."""
     return labels == jnp.arange(scores.shape[-1], dtype=labels.dtype)
+
+
+def counted(labels, ignore, weights):
+    """Which examples count: those not of a label to `ignore`, nor of weight 0; None is all.
+
+    Args:
+        labels: of shape `(...)`, integers if there is anything in `ignore`.
+        ignore: a tuple of ints.
+        weights: of shape `(...)`, or None.
+    """
+    found = None if weights is None else weights != 0
+    if ignore:
+        kept = jnp.ones(labels.shape, bool)
+        limits = jnp.iinfo(labels.dtype)
+        for value in ignore:
+            if limits.min <= value <= limits.max:  # else no label is equal to it
+                kept &= labels != value
+        found = kept if found is None else found & kept
+    return found
+
+
+def weighted(loss, keep, weights):
+    """`weights * loss`, and exactly 0 where examples do not count."""
+    if weights is not None:
+        loss = loss * weights.astype(loss.dtype)
+    return loss if keep is None else jnp.where(keep, loss, 0)

@@ -1,23 +1,23 @@
 """Losses of labels whose logits are a product with a weight, and cotangents.
 
 The logits are made a chunk of the classes at a time, forward and again backward.
-`options` are label smoothing, z-loss, the soft cap and the label that is ignored.
+`options` are label smoothing, z-loss, the soft cap and the labels that are ignored.
 """
 
 import jax
 import jax.numpy as jnp
 
-from funcnn.foundation._dtypes import accumulator, promote
+from funcnn.foundation._dtypes import accumulator, divisor, promote
 from funcnn.foundation._products import contract, empty_sum, matrix, rows
 from funcnn.kernels._chunks import columns, over_chunks, put
-from funcnn.kernels._labels import in_range, one_hot
+from funcnn.kernels._labels import counted, in_range, one_hot
 
 
 def losses(options, x, labels, weight, bias):
     """The losses, and of each row the largest logit and what is left of its log-sum-exp."""
     label_smoothing, z_loss, softcap, ignore = options
     classes = weight.shape[-1]
-    used, ids, counted, wanted = examples(x, labels, classes, ignore)
+    used, ids, keep, wanted = examples(x, labels, classes, ignore)
 
     def step(found, first, size):
         w, b = columns((weight, bias), first, size)
@@ -32,10 +32,10 @@ def losses(options, x, labels, weight, bias):
     top, log_sum = jnp.where(none, 0, top), jnp.log(jnp.where(none, 1, total))
     loss = log_sum - (at_label - top)
     if label_smoothing:
-        even = log_sum - spread / classes
+        even = log_sum - spread / divisor(classes)
         loss = (1 - label_smoothing) * loss + label_smoothing * even
     loss = jnp.where(wanted, loss + z_loss * (top + log_sum) ** 2, jnp.nan)
-    loss = jnp.where(counted, loss, 0)
+    loss = jnp.where(keep, loss, 0)
     return loss[..., 0], top, log_sum
 
 
@@ -43,8 +43,8 @@ def cotangents(options, x, labels, top, log_sum, dy, weight, bias):
     """The cotangent of `x`, and those of weight and bias."""
     label_smoothing, z_loss, softcap, ignore = options
     classes, common = weight.shape[-1], promote(x, weight)
-    used, ids, counted, wanted = examples(x, labels, classes, ignore)
-    dy = jnp.where(counted, dy[..., None], 0)
+    used, ids, keep, wanted = examples(x, labels, classes, ignore)
+    dy = jnp.where(keep, dy[..., None], 0)
     pull = 2 * z_loss * (top + log_sum)  # towards a normaliser of 1
     slope = dy * (jnp.where(wanted, 1, jnp.nan) + pull) * jnp.exp(-log_sum)
     # a number a row, or XLA:CPU computes it again for every class
@@ -77,11 +77,11 @@ def cotangents(options, x, labels, top, log_sum, dy, weight, bias):
 def examples(x, labels, classes, ignore):
     """What is read of x, and by row the label, whether it counts, whether it is one."""
     ids, wanted = in_range(labels, classes)
-    if ignore is None:
+    keep = counted(ids, ignore, None)
+    if keep is None:
         return x, ids, True, wanted
-    counted = ids != ignore
     # a padded row may hold anything, and 0 * inf is NaN
-    return jnp.where(counted, x, 0), ids, counted, wanted | ~counted
+    return jnp.where(keep, x, 0), ids, keep, wanted | ~keep
 
 
 def logits(x, weight, bias, softcap):

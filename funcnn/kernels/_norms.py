@@ -19,6 +19,7 @@ from functools import partial
 import jax
 
 from funcnn.foundation._compiler import known, on_cpu
+from funcnn.foundation._dtypes import divisor
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._products import contract, empty_sum, rows
 
@@ -41,7 +42,7 @@ def pullback(normalized, centred, x, dy, scale, *statistics):
     def products(x, dy, scale, *statistics):
         xhat = normalized(x, *statistics)
         product = jax.lax.optimization_barrier(dy * xhat)
-        weights = (scale / scale.shape[0])[:, None]
+        weights = (scale / divisor(scale.shape[0]))[:, None]
         over = (dy.ndim - 1,), (0,)
         dx = scale * dy - xhat * contract(product, weights, *over)
         if not centred:

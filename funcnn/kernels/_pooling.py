@@ -5,6 +5,10 @@ are a reshape away from sums over their own axes, and the transpose of their sum
 repetition. Windows that overlap are summed from their taps an image at a time, so that all
 taps of an image come from the cache; the compiler's own `reduce_window` walks through each
 window separately.
+
+Long windows are put together of shorter ones, twice as long each time: a sum over $2 m$ is
+one over $m$ and its neighbour's, and a window is the sum of those that its length has bits
+for. So a window of 1024 takes ten steps over the image, and as few operations.
 """
 
 import math
@@ -18,13 +22,14 @@ from funcnn.kernels._taps import take_taps
 from funcnn.kernels._windows import Windows
 
 MANY = 16  # taps: beyond, a reduction is faster than as many slices
+LONG = 64  # taps of an image at a time; beyond, along one axis after another
 
 
 def choose(w: Windows) -> str:
-    """The formulation for windows: "taps", "tiles" or "images"."""
+    """The formulation for windows: "taps", "tiles", "images" or "axes"."""
     if tiled(w):
         return "tiles" if math.prod(w.kernel) > MANY else "taps"
-    return "images"
+    return "images" if math.prod(w.kernel) <= LONG else "axes"
 
 
 def tiled(w: Windows) -> bool:
@@ -37,7 +42,7 @@ def window_sums(x, w: Windows):
 
     def along_axes(x):
         for axis in reversed(range(len(w.size))):
-            x = reduce(jnp.add, take_taps(x, w.along(axis)))
+            x = _sums_along(x, w, axis)
         return x
 
     def images(x):
@@ -51,12 +56,52 @@ def window_sums(x, w: Windows):
         return reduce(jnp.add, take_taps(x, w))
     if name == "tiles":
         return _tiles(x, w).sum(tuple(range(2, 2 * len(w.size) + 1, 2)))
+    if name == "axes":
+        return along_axes(x)
     return on_cpu(images, along_axes, x)
+
+
+def _sums_along(x, w, axis):
+    """Sums over windows along one axis."""
+    if w.kernel[axis] <= MANY:
+        return reduce(jnp.add, take_taps(x, w.along(axis)))
+    config = [(0, 0, 0)] * x.ndim
+    config[axis + 1] = (*w.padding[axis], 0)
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), config)
+    return every(_doubled(x, w.kernel[axis], axis + 1), w, axis)
+
+
+def _doubled(x, length, axis):
+    """The sum of `length` elements, and as many fewer positions less one."""
+    positions = x.shape[axis] - length + 1
+
+    def from_(a, first):
+        return jax.lax.slice_in_dim(a, first, first + positions, axis=axis)
+
+    total, covered, size = None, 0, 1
+    while True:
+        if length & size:
+            part = from_(x, covered)
+            total = part if total is None else total + part
+            covered += size
+        if covered == length:
+            return total
+        short = x.shape[axis] - size
+        x = jax.lax.slice_in_dim(x, 0, short, axis=axis) + jax.lax.slice_in_dim(
+            x, size, size + short, axis=axis
+        )
+        size *= 2
+
+
+def every(x, w, axis):
+    """What of all positions the outputs are at."""
+    last = (w.out[axis] - 1) * w.stride[axis] + 1
+    return jax.lax.slice_in_dim(x, 0, last, w.stride[axis], axis + 1)
 
 
 def spread(dy, w: Windows):
     """Give each element `dy: (N, *out, C)` to all of its window: the sum's transpose."""
-    if choose(w) == "images" or not tiled(w):
+    if not tiled(w):
         return _shifted_sums(dy, w)
     rank = len(w.out)
     shape = [dy.shape[0], *(n for pair in zip(w.out, w.kernel, strict=True) for n in pair)]
@@ -87,6 +132,9 @@ def _shifted_sums(dy, w):
     ]
     total = _pad(dy, config)
     for axis, (n, k) in enumerate(zip(w.size, w.kernel, strict=True), start=1):
+        if k > MANY:
+            total = _doubled(total, k, axis)
+            continue
         total = sum(
             (jax.lax.slice_in_dim(total, j, j + n, axis=axis) for j in range(1, k)),
             start=jax.lax.slice_in_dim(total, 0, n, axis=axis),

@@ -52,6 +52,7 @@ from funcnn.layers.convolution._conv import Conv as Conv
 from funcnn.layers.convolution._conv_transpose import ConvTranspose as ConvTranspose
 from funcnn.layers.convolution._pooling import AvgPool as AvgPool
 from funcnn.layers.convolution._pooling import GlobalAvgPool as GlobalAvgPool
+from funcnn.layers.convolution._pooling import GlobalMaxPool as GlobalMaxPool
 from funcnn.layers.convolution._pooling import MaxPool as MaxPool
 from funcnn.layers.convolution._separable import DepthwiseConv as DepthwiseConv
 from funcnn.layers.convolution._separable import SeparableConv as SeparableConv

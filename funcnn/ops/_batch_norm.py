@@ -53,7 +53,7 @@ from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._compiler import apart
 from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
-from funcnn.foundation._dtypes import accumulator, upcast
+from funcnn.foundation._dtypes import accumulator, divisor, upcast
 from funcnn.foundation._products import matrix
 from funcnn.foundation._shapes import scale_and_offset
 
@@ -161,7 +161,7 @@ def total(a):
 
 def count(x):
     """How many rows there are; 1 if there are none."""
-    return max(math.prod(x.shape[:-1]), 1)
+    return divisor(max(math.prod(x.shape[:-1]), 1))
 
 
 def batch_norm_reference(x, scale, offset, eps=1e-6):

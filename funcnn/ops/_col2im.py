@@ -20,9 +20,8 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays, integer
 from funcnn.foundation._cotangents import Like
 from funcnn.foundation._custom_vjp import custom_vjp
-from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._taps import put_taps, take_taps
 from funcnn.kernels._windows import window_size, windows
+from funcnn.ops._im2col import as_rows, from_rows
 
 
 @partial(custom_vjp, nondiff_argnums=(1, 2, 3, 4, 5))
@@ -59,13 +58,12 @@ def col2im_fwd(cols, shape, kernel_size, stride, padding, dilation):
             f"col2im needs cols of shape {needed} for images of shape {tuple(shape)}; "
             f"got {cols.shape}."
         )
-    taps = jnp.split(upcast(cols), window_size(w), axis=-1)
-    return put_taps(taps, w).astype(cols.dtype), Like.of(cols)
+    return from_rows(cols, w).astype(cols.dtype), Like.of(cols)
 
 
 def col2im_bwd(shape, kernel_size, stride, padding, dilation, cols, dy):
     w = col2im_windows(shape, kernel_size, stride, padding, dilation)
-    return (jnp.concatenate(take_taps(dy, w), -1).astype(cols.dtype),)
+    return (as_rows(dy, w).astype(cols.dtype),)
 
 
 col2im.defvjp(col2im_fwd, col2im_bwd)

@@ -11,14 +11,12 @@ whose mean over keys is $x$.
 
 $$\bar x = \frac{m \odot \bar y}{1 - r}.$$
 
-**Residuals.** The key: the mask is drawn again rather than kept, which would hold as many
-bytes as $x$ has elements between forward and backward.
+**Residuals.** The key and the rate: the mask is drawn again rather than kept, which would
+hold as many bytes as $x$ has elements between forward and backward.
 
 **Limits.** At $r = 0$ this is the identity; at $r = 1$ everything is dropped, values and
-cotangents are 0.
+cotangents are 0. The rate has no gradient: the mask jumps with it.
 """
-
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -26,16 +24,17 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._cotangents import Like, cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
+from funcnn.foundation._dtypes import upcast
 
 
-@partial(custom_vjp, nondiff_argnums=(2,))
-def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
+def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
     """Drop elements at random and scale the others up.
 
     Args:
         key: a key of `jax.random`.
         x: any shape.
-        rate: the share to drop, a static number in [0, 1].
+        rate: the share to drop, a number in [0, 1]. It may be traced, as a schedule's is;
+            then its range is not checked, and its gradient is 0.
 
     Returns:
         The shape and dtype of `x`.
@@ -43,37 +42,53 @@ def dropout(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:
     Raises:
         TypeError: if `key` is not a key, `x` not a floating-point array or `rate` not a
             number.
-        ValueError: if `rate` is outside [0, 1], or there are several keys.
+        ValueError: if `rate` is outside [0, 1] or no scalar, or there are several keys.
     """
+    (x,) = float_arrays("dropout", x=x)
+    check_key(key)
+    if isinstance(rate, jax.core.Tracer):
+        if rate.shape or not jnp.issubdtype(rate.dtype, jnp.floating):
+            raise ValueError(
+                "dropout needs a rate that is a floating-point scalar; "
+                f"got {rate.dtype} of shape {rate.shape}."
+            )
+    elif (rate := number("dropout", "rate", rate, low=0.0, high=1.0)) in (0, 1):
+        return x if rate == 0 else dropped(key, x, jnp.ones((), x.dtype))
+    return dropped(key, x, jnp.asarray(rate, float))
+
+
+@custom_vjp
+def dropped(key, x, rate):
     return dropout_fwd(key, x, rate)[0]
 
 
 def dropout_fwd(key, x, rate):
-    (x,) = float_arrays("dropout", x=x)
-    number("dropout", "rate", rate, low=0.0, high=1.0)
+    return masked(key, x, rate), (key, Like.of(x), rate)
+
+
+def dropout_bwd(residuals, dy):
+    key, x, rate = residuals
+    return None, *cast_like((masked(key, dy, rate),), (x,)), jnp.zeros_like(rate)
+
+
+dropped.defvjp(dropout_fwd, dropout_bwd)
+
+
+def masked(key, x, rate):
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+    xf, share = upcast(x), 1 - rate
+    share = jnp.where(share == 0, 1, share)  # nothing is kept, and 0 / 0 would be
+    scaled = xf / share.astype(xf.dtype)  # which is not rounded to 16 bits
+    return jnp.where(kept, scaled, 0).astype(x.dtype)
+
+
+def check_key(key):
     kind, shape = getattr(key, "dtype", None), getattr(key, "shape", ())
     typed = jax.dtypes.issubdtype(kind, jax.dtypes.prng_key)
     if not typed and kind != jnp.uint32:
         raise TypeError(f"dropout needs a key of jax.random; got {key!r}.")
     if len(shape) != (0 if typed else 1):
         raise ValueError(f"dropout needs one key of jax.random; got shape {shape} of them.")
-    return masked(key, x, rate), (key, Like.of(x))
-
-
-def dropout_bwd(rate, residuals, dy):
-    key, x = residuals
-    return None, *cast_like((masked(key, dy, rate),), (x,))
-
-
-dropout.defvjp(dropout_fwd, dropout_bwd)
-
-
-def masked(key, x, rate):
-    rate = float(rate)
-    if rate in (0, 1):
-        return x if rate == 0 else jnp.zeros_like(x)
-    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
-    return jnp.where(kept, x / (1 - rate), 0)
 
 
 def dropout_reference(key, x, rate):
@@ -88,7 +103,6 @@ def dropout_cases(rng):
     return {
         "a half": (key, x, 0.5),
         "a tenth": (key, x, 0.1),
-        "nothing": (key, x, 0.0),
         "everything": (key, x, 1.0),
         "raw key": (jax.random.PRNGKey(rng.integers(1 << 31)), x, 0.5),
         "empty": (key, x[:0], 0.5),

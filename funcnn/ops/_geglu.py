@@ -35,6 +35,7 @@ from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.foundation._shapes import same_shape
+from funcnn.kernels._logistic import low
 from funcnn.ops._gelu import activation, gelu_reference, slope
 
 
@@ -71,7 +72,10 @@ def geglu_bwd(approximate, residuals, dy):
     gate, value = residuals
     arrays = gate, anew(gate), value, dy
     g, again, v, dy = (a.astype(accumulator(dy.dtype)) for a in arrays)
-    dgate, dvalue = slope(g, approximate) * v * dy, activation(again, approximate) * dy
+    dgate, dvalue = (
+        slope(g, approximate, low(gate.dtype)) * v * dy,
+        activation(again, approximate) * dy,
+    )
     return cast_like((dgate, dvalue), residuals)
 
 

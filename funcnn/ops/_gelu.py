@@ -11,8 +11,9 @@ $$\Phi(x) = \tfrac12 \operatorname{erfc}(-x / \sqrt 2) \qquad\text{or}\qquad
 $$\Phi' = \frac{e^{-x^2/2}}{\sqrt{2\pi}} \qquad\text{or}\qquad
 \Phi' \approx 2\,\sigma(2u)\,(1 - \sigma(2u))\,\sqrt{2/\pi}\,(1 + 3 \cdot 0.044715\,x^2).$$
 
-One $\sigma(2u)$ serves both. Where it is near 1, the difference from 1 has few digits left,
-of which the slope, near 1 too, has no use.
+One $\sigma(2u)$ serves both. Its own derivative is given in $\sigma$, as that of $1 / (1 +
+e^{-2u})$ would be $\infty \cdot 0$ where $e^{-2u}$ overflows. Where it is near 1, the
+difference from 1 has few digits left, of which the slope, near 1 too, has no use.
 
 **Residuals.** $x$: autodiff would keep several intermediates of its size, all cheap to
 compute again.
@@ -32,6 +33,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import boolean, float_arrays
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._logistic import inverse_odds, low, small
 
 ROOT = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
@@ -59,7 +61,8 @@ def gelu_fwd(x, approximate):
 
 
 def gelu_bwd(approximate, x, dy):
-    return ((slope(upcast(x), approximate) * upcast(dy)).astype(x.dtype),)
+    found = slope(upcast(x), approximate, low(x.dtype))
+    return ((found * upcast(dy)).astype(x.dtype),)
 
 
 gelu.defvjp(gelu_fwd, gelu_bwd)
@@ -68,25 +71,37 @@ gelu.defvjp(gelu_fwd, gelu_bwd)
 def activation(x, approximate):
     held = jnp.maximum(x, -1e2)
     if approximate:
-        return held / odds(held)
+        # a division, and no multiplication
+        return held / (1 + jnp.exp(exponent(jnp.minimum(held, 1e2))))
     return held * (0.5 * jax.lax.erfc(-math.sqrt(0.5) * held))
 
 
-def slope(x, approximate):
+def slope(x, approximate, to_the_last=False):
+    """The derivative; `to_the_last`, also where float32 loses Phi but not that."""
     held = jnp.maximum(x, -1e2)  # as above, so that both share what is costly
     near = jnp.minimum(held, 1e2)
     if approximate:
-        below = 1 / odds(held)
-        density = 2 * ROOT * (1 + 3 * CUBIC * near**2) * (below * (1 - below))
+        below = inverse_odds(exponent(near))
+        found = below + near * (rise(near) * (below * (1 - below)))
+        far = jnp.minimum(near, -9)
+        factor, power = 1 + far * rise(far), -exponent(far)
     else:
         below = 0.5 * jax.lax.erfc(-math.sqrt(0.5) * held)
-        density = jnp.exp(-0.5 * near**2) / math.sqrt(2 * math.pi)
-    return below + near * density
+        found = below + near * (jnp.exp(-0.5 * near**2) / math.sqrt(2 * math.pi))
+        far = jnp.minimum(near, -12.5)  # Phi by its asymptotic series
+        factor = (far - (1 - 1 / far**2) / far) / math.sqrt(2 * math.pi)
+        power = -0.5 * far**2
+    return jnp.where(near <= far, small(factor, power), found) if to_the_last else found
 
 
-def odds(x):
-    """`1 / logistic(2 u)`: the activation divides by it once, and need not multiply."""
-    return 1 + jnp.exp(x * (-2 * ROOT - 2 * ROOT * CUBIC * x**2))
+def rise(x):
+    """The derivative of `2 u`."""
+    return 2 * ROOT * (1 + 3 * CUBIC * x**2)
+
+
+def exponent(x):
+    """`-2 u`."""
+    return x * (-2 * ROOT - 2 * ROOT * CUBIC * x**2)
 
 
 def gelu_reference(x, approximate=True):

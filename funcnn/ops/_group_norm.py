@@ -69,7 +69,7 @@ def group_norm(
     """Normalise each image's groups of channels, then apply `scale` and `offset`.
 
     Args:
-        x: shape `(N, *spatial, C)` with 1, 2 or 3 spatial axes.
+        x: shape `(N, C)`, or `(N, *spatial, C)` with 1, 2 or 3 spatial axes.
         scale: shape `(C,)`.
         offset: shape `(C,)`.
         groups: the number of blocks of channels; divides C. With `groups=C` each channel
@@ -89,7 +89,8 @@ def group_norm(
 
 def group_norm_fwd(x, scale, offset, groups, eps):
     x, scale, offset = float_arrays("group_norm", x=x, scale=scale, offset=offset)
-    spatial_rank("group_norm", x.shape)
+    if x.ndim != 2:
+        spatial_rank("group_norm", x.shape)
     groups = integer("group_norm", "groups", groups, minimum=1)
     eps = number("group_norm", "eps", eps, low=0.0)
     channels = x.shape[-1]
@@ -100,21 +101,26 @@ def group_norm_fwd(x, scale, offset, groups, eps):
         )
     scale_and_offset("group_norm", x, scale, offset)
 
-    arrays = x, scale, offset
+    arrays = image(x), scale, offset
     y, *statistics = by_device(partial(forward, groups, eps), arrays)(*arrays)
-    return y, (*arrays, *statistics)
+    return y.reshape(x.shape), (x, scale, offset, *statistics)
 
 
 def group_norm_bwd(groups, eps, residuals, dy):
     del groups, eps  # they act through the statistics
     x, scale, offset, *statistics = residuals
 
-    arrays = x, dy, *statistics, scale
+    arrays = image(x), image(dy), *statistics, scale
     dx, totals = by_device(backward, arrays, 5, totals=True)(*arrays)
-    return cast_like((dx, *totals), (x, scale, offset))
+    return cast_like((dx.reshape(x.shape), *totals), (x, scale, offset))
 
 
 group_norm.defvjp(group_norm_fwd, group_norm_bwd)
+
+
+def image(x):
+    """What has no spatial axis, as an image of one position."""
+    return x[:, None] if x.ndim == 2 else x
 
 
 def group_norm_reference(x, scale, offset, groups, eps=1e-6):
@@ -145,5 +151,6 @@ def group_norm_cases(rng):
         "constant groups": (constant, gamma, beta, 2, 1e-2),
         "tiny": (1e-4 * image, gamma, beta, 2),
         "odd corners": (corners, gamma, beta, 2),
+        "no spatial axes": (normal((3, 6)), normal(6), normal(6), 2),
         "empty batch": (image[:0], gamma, beta, 2),
     }

@@ -25,7 +25,7 @@ from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import Like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._taps import put_taps, take_taps
+from funcnn.kernels._taps import MANY, put_taps, stacked_taps, take_taps, unstacked_taps
 from funcnn.kernels._windows import spatial_rank, window_size, windows
 
 
@@ -54,16 +54,30 @@ def im2col_fwd(x, kernel_size, stride, padding, dilation):
     (x,) = float_arrays("im2col", x=x)
     spatial_rank("im2col", x.shape)
     w = windows("im2col", x.shape[1:-1], kernel_size, stride, padding, dilation)
-    return jnp.concatenate(take_taps(x, w), -1), Like.of(x)
+    return as_rows(x, w), Like.of(x)
 
 
 def im2col_bwd(kernel_size, stride, padding, dilation, x, dy):
     w = windows("im2col", x.shape[1:-1], kernel_size, stride, padding, dilation)
-    taps = jnp.split(upcast(dy), window_size(w), axis=-1)
-    return (put_taps(taps, w).astype(x.dtype),)
+    return (from_rows(dy, w).astype(x.dtype),)
 
 
 im2col.defvjp(im2col_fwd, im2col_bwd)
+
+
+def as_rows(x, w):
+    """Windows as rows."""
+    if window_size(w) <= MANY:
+        return jnp.concatenate(take_taps(x, w), -1)
+    return stacked_taps(x, w).reshape(x.shape[0], *w.out, window_size(w) * x.shape[-1])
+
+
+def from_rows(cols, w):
+    """Rows added up where they came from, in at least float32."""
+    taps, cols = window_size(w), upcast(cols)
+    if taps <= MANY:
+        return put_taps(jnp.split(cols, taps, axis=-1), w)
+    return unstacked_taps(cols.reshape(*cols.shape[:-1], taps, cols.shape[-1] // taps), w)
 
 
 def im2col_reference(x, kernel_size, stride=1, padding="SAME", dilation=1):

@@ -12,6 +12,7 @@ relu.
 **Residuals.** $x$: the sign of $y$ would not tell it when $a < 0$.
 
 **Limits.** With $a = 0$ the product $a \cdot (-\infty)$ is not formed: $y(-\infty) = 0$.
+NaN stays NaN. $a$ is not rounded to 16 bits: products are rounded once.
 """
 
 from functools import partial
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._custom_vjp import custom_vjp
+from funcnn.foundation._dtypes import upcast
 
 
 @partial(custom_vjp, nondiff_argnums=(1,))
@@ -43,12 +45,14 @@ def leaky_relu(x: jax.Array, negative_slope: float = 0.01) -> jax.Array:
 def leaky_relu_fwd(x, negative_slope):
     (x,) = float_arrays("leaky_relu", x=x)
     negative_slope = number("leaky_relu", "negative_slope", negative_slope)
-    low = negative_slope * x if negative_slope else jnp.zeros_like(x)
-    return jnp.where(x > 0, x, low), x
+    xf = upcast(x)
+    below = negative_slope * xf if negative_slope else jnp.where(jnp.isnan(xf), xf, 0)
+    return jnp.where(xf > 0, xf, below).astype(x.dtype), x
 
 
 def leaky_relu_bwd(negative_slope, x, dy):
-    return (jnp.where(x > 0, dy, float(negative_slope) * dy),)
+    below = (float(negative_slope) * upcast(dy)).astype(dy.dtype)
+    return (jnp.where(x > 0, dy, below),)
 
 
 leaky_relu.defvjp(leaky_relu_fwd, leaky_relu_bwd)

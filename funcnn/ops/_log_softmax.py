@@ -14,8 +14,8 @@ $\dot y_i = \dot x_i - \sum_j p_j\,\dot x_j$, whose transpose is
 
 $$\bar x_i = \bar y_i - p_i \sum_j \bar y_j.$$
 
-**Residuals.** $y$ alone: $p = e^y$. The price: in bfloat16, $y$ near $-10$ is rounded by
-up to 0.03, and so $p$ by 3 %.
+**Residuals.** $y$ alone: $p = e^y$. Of 16 bits, $x$ in place of $y$, which is computed
+again: in bfloat16, $y$ near $-10$ is rounded by up to 0.03, and so $p$ would be by 3 %.
 
 **Hard points.** An element of $-\infty$ stays $-\infty$; its $p_i = 0$, so its cotangent
 passes through. A row of nothing but $-\infty$ stays so, with $p = 0$, as in softmax.
@@ -31,6 +31,7 @@ from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.kernels._labels import log_normalizer
+from funcnn.kernels._logistic import low
 
 
 @partial(custom_vjp, nondiff_argnums=(1,))
@@ -54,15 +55,21 @@ def log_softmax(x: jax.Array, axis: int = -1) -> jax.Array:
 def log_softmax_fwd(x, axis):
     (x,) = float_arrays("log_softmax", x=x)
     axis = checked_axis("log_softmax", axis, x)
-    xf = upcast(x)
+    y = normalized(upcast(x), axis).astype(x.dtype)
+    return y, x if low(x.dtype) else y
+
+
+def normalized(xf, axis):
+    """Log-softmax itself, of at least float32."""
     top, log_sum = log_normalizer(xf, axis)
-    y = (xf - top - log_sum).astype(x.dtype)
-    return y, y
+    return xf - top - log_sum
 
 
-def log_softmax_bwd(axis, y, dy):
-    yf, dyf = upcast(y), upcast(dy)
-    return ((dyf - jnp.exp(yf) * dyf.sum(axis, keepdims=True)).astype(y.dtype),)
+def log_softmax_bwd(axis, kept, dy):
+    yf, dyf = upcast(kept), upcast(dy)
+    if low(kept.dtype):
+        yf = normalized(yf, axis)
+    return ((dyf - jnp.exp(yf) * dyf.sum(axis, keepdims=True)).astype(kept.dtype),)
 
 
 log_softmax.defvjp(log_softmax_fwd, log_softmax_bwd)

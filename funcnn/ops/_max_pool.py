@@ -28,7 +28,7 @@ from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import Like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._taps import put_taps, take_taps
+from funcnn.kernels._largest import largest_along, to_the_largest
 from funcnn.kernels._windows import pool_windows
 
 
@@ -58,7 +58,7 @@ def max_pool_fwd(x, window, stride, padding):
     w = pool_windows("max_pool", x.shape, window, stride, padding)
     y, winners = x, []
     for axis in reversed(range(len(w.size))):
-        y, winner = first_largest(take_taps(y, w.along(axis), fill=-jnp.inf))
+        y, winner = largest_along(y, w, axis)
         winners.append(winner)
     return y, (winners, Like.of(x))
 
@@ -68,20 +68,8 @@ def max_pool_bwd(window, stride, padding, residuals, dy):
     w = pool_windows("max_pool", x.shape, window, stride, padding)
     dx = upcast(dy)
     for axis, winner in enumerate(reversed(winners)):
-        taps = [jnp.where(winner == k, dx, 0) for k in range(w.kernel[axis])]
-        dx = put_taps(taps, w.along(axis))
+        dx = to_the_largest(dx, winner, w, axis)
     return (dx.astype(x.dtype),)
-
-
-def first_largest(taps):
-    """The elementwise maximum of taps, and which of them holds it first."""
-    y, *others = taps
-    winner = jnp.zeros(y.shape, jnp.int8 if len(taps) < 128 else jnp.int32)
-    for k, tap in enumerate(others, start=1):
-        higher = (tap > y) | (jnp.isnan(tap) & ~jnp.isnan(y))
-        y = jnp.where(higher, tap, y)
-        winner = jnp.where(higher, jnp.asarray(k, winner.dtype), winner)
-    return y, winner
 
 
 max_pool.defvjp(max_pool_fwd, max_pool_bwd)

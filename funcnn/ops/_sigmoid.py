@@ -4,10 +4,12 @@ r"""Logistic sigmoid.
 
 **Backward.** $\sigma' = \sigma\,(1 - \sigma)$, a diagonal map:
 
-$$\bar x = y\,(1 - y)\,\bar y.$$
+$$\bar x = y\,(1 - y)\,\bar y = \frac{e^{-|x|}}{(1 + e^{-|x|})^2}\,\bar y.$$
 
 **Residuals.** $y$ alone: the derivative needs nothing else, and the next layer keeps $y$ as
-its own input anyway. The price: where $y$ has rounded to its limit, the derivative is 0.
+its own input anyway. The price: where $y$ has rounded to its limit, 1, the derivative is 0.
+Of 16 bits that would be from $x = 6$ on, and so $x$ is kept in place of $y$, and the second
+form used.
 
 **Limits.** At $\pm\infty$ the values are 1 and 0 and the derivatives 0.
 """
@@ -18,6 +20,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._logistic import logistic_slope, low
 
 
 @custom_vjp
@@ -33,12 +36,13 @@ def sigmoid(x: jax.Array) -> jax.Array:
 def sigmoid_fwd(x):
     (x,) = float_arrays("sigmoid", x=x)
     y = jax.lax.logistic(upcast(x)).astype(x.dtype)
-    return y, y
+    return y, x if low(x.dtype) else y
 
 
-def sigmoid_bwd(y, dy):
-    yf, dyf = upcast(y), upcast(dy)
-    return ((yf * (1 - yf) * dyf).astype(y.dtype),)
+def sigmoid_bwd(kept, dy):
+    a = upcast(kept)
+    slope = logistic_slope(a) if low(kept.dtype) else a * (1 - a)
+    return ((slope * upcast(dy)).astype(kept.dtype),)
 
 
 sigmoid.defvjp(sigmoid_fwd, sigmoid_bwd)

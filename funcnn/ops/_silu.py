@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._logistic import low, small
 
 
 @custom_vjp
@@ -38,7 +39,7 @@ def silu_fwd(x):
 
 
 def silu_bwd(x, dy):
-    return ((slope(upcast(x)) * upcast(dy)).astype(x.dtype),)
+    return ((slope(upcast(x), low(x.dtype)) * upcast(dy)).astype(x.dtype),)
 
 
 silu.defvjp(silu_fwd, silu_bwd)
@@ -49,9 +50,14 @@ def activation(x):
     return held * s
 
 
-def slope(x):
+def slope(x, to_the_last=False):
+    """The derivative; `to_the_last`, also where float32 loses the sigmoid but not that."""
     held, s = factors(x)
-    return s * (1 + jnp.minimum(held, 1e3) * (1 - s))
+    found = s * (1 + jnp.minimum(held, 1e3) * (1 - s))
+    if not to_the_last:
+        return found
+    far = jnp.minimum(held, -80)
+    return jnp.where(held < -80, small(1 + far, far), found)
 
 
 def factors(x):

@@ -10,7 +10,9 @@ pullback is the same map:
 
 $$\bar x = y \odot (\bar y - \textstyle\sum_j y_j\,\bar y_j).$$
 
-**Residuals.** $y$ alone.
+**Residuals.** $y$ alone. Rounded to 16 bits, $y$ no longer sums to 1, and where one of it
+is near 1 the difference above is lost: of 16 bits, $x$ is kept in place of $y$, which is
+computed again.
 
 **Hard points.** An element of $-\infty$ has $y_i = 0$ and $\bar x_i = 0$. A row of nothing
 but $-\infty$ gives zeros with zero gradients, as attention wants of a row that is masked
@@ -26,6 +28,7 @@ from funcnn.foundation._checks import axis as checked_axis
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._logistic import low
 
 
 @partial(custom_vjp, nondiff_argnums=(1,))
@@ -49,21 +52,27 @@ def softmax(x: jax.Array, axis: int = -1) -> jax.Array:
 def softmax_fwd(x, axis):
     (x,) = float_arrays("softmax", x=x)
     axis = checked_axis("softmax", axis, x)
-    xf = upcast(x)
+    y = normalized(upcast(x), axis).astype(x.dtype)
+    return y, x if low(x.dtype) else y
+
+
+def normalized(xf, axis):
+    """Softmax itself, of at least float32."""
     top = jnp.max(xf, axis, keepdims=True, initial=-jnp.inf)
     # bounds, not conditions, which XLA:CPU would not fuse with the rest; a sum that is
     # not 0 has the largest element's 1 in it
     top = jax.lax.stop_gradient(jnp.maximum(top, jnp.finfo(xf.dtype).min))
     e = jnp.exp(xf - top)
     total = jnp.maximum(e.sum(axis, keepdims=True), 0.5)
-    y = (e / total).astype(x.dtype)
-    return y, y
+    return e / total
 
 
-def softmax_bwd(axis, y, dy):
-    yf, dyf = upcast(y), upcast(dy)
+def softmax_bwd(axis, kept, dy):
+    yf, dyf = upcast(kept), upcast(dy)
+    if low(kept.dtype):
+        yf = normalized(yf, axis)
     product = yf * dyf
-    return ((product - yf * product.sum(axis, keepdims=True)).astype(y.dtype),)
+    return ((product - yf * product.sum(axis, keepdims=True)).astype(kept.dtype),)
 
 
 softmax.defvjp(softmax_fwd, softmax_bwd)

@@ -33,6 +33,7 @@ from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.foundation._shapes import same_shape
+from funcnn.kernels._logistic import low
 from funcnn.ops._silu import activation, silu_reference, slope
 
 
@@ -66,7 +67,7 @@ def swiglu_bwd(residuals, dy):
     gate, value = residuals
     arrays = gate, anew(gate), value, dy
     g, again, v, dy = (a.astype(accumulator(dy.dtype)) for a in arrays)
-    dgate, dvalue = slope(g) * v * dy, activation(again) * dy
+    dgate, dvalue = slope(g, low(gate.dtype)) * v * dy, activation(again) * dy
     return cast_like((dgate, dvalue), residuals)
 
 

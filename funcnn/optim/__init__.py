@@ -62,6 +62,7 @@ from funcnn.optim.precision._codes import Blocks as Blocks
 # Precision: what moments may be stored as, and how.
 from funcnn.optim.precision._codes import Int8 as Int8
 from funcnn.optim.protocol._apply import apply_updates as apply_updates
+from funcnn.optim.protocol._decay_mask import decay_mask as decay_mask
 from funcnn.optim.protocol._optimizer import Optimizer as Optimizer
 
 # Schedules: functions of the step, for a learning rate.
@@ -144,6 +145,7 @@ from funcnn.optim.wrappers._master_weights import master_weights as master_weigh
 from funcnn.optim.wrappers._partition import PartitionState as PartitionState
 from funcnn.optim.wrappers._partition import masked as masked
 from funcnn.optim.wrappers._partition import partition as partition
+from funcnn.optim.wrappers._per_layer import per_layer as per_layer
 from funcnn.optim.wrappers._schedule_free import ScheduleFreeState as ScheduleFreeState
 from funcnn.optim.wrappers._schedule_free import schedule_free as schedule_free
 from funcnn.optim.wrappers._schedule_free import (

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnn import ops
+from funcnn import layers, ops
 from tests.support.hard_points import (
     DTYPES,
     INF,
@@ -102,3 +102,21 @@ def test_dropout_takes_one_key():
     for rate in (0.0, 0.5):
         with pytest.raises(ValueError, match=r"dropout needs one key .*got shape \(3,\)"):
             ops.dropout(keys, jnp.ones(3), rate)
+
+
+def test_a_rate_may_be_traced():
+    """As a schedule's is: the draws are those of the same number, its gradient is 0."""
+    key, x = jax.random.key(3), jnp.linspace(-1.0, 1.0, 24)
+    rates = jnp.array([0.0, 0.25, 0.5, 1.0])
+    found = jax.jit(jax.vmap(lambda rate: ops.dropout(key, x, rate)))(rates)
+    for y, rate in zip(found, rates, strict=True):
+        np.testing.assert_allclose(y, ops.dropout(key, x, float(rate)), 1e-15)
+    slope, dx = jax.jit(jax.grad(lambda rate, x: ops.dropout(key, x, rate).sum(), (0, 1)))(
+        0.25, x
+    )
+    assert slope == 0
+    np.testing.assert_allclose(dx, jnp.where(found[1] == 0, 0, 1 / 0.75), 1e-15)
+    layer = jax.jit(lambda rate: layers.Dropout(rate).apply({}, x, key=key))
+    np.testing.assert_array_equal(layer(0.25), found[1])
+    with pytest.raises(ValueError, match=r"rate that is a .* scalar; got .* \(4,\)"):
+        jax.jit(lambda rates: ops.dropout(key, x, rates))(rates)

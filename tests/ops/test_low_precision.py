@@ -33,7 +33,7 @@ def registry():
 OPS = registry()
 # Low-precision losses come in float32, see their docstrings.
 IN_FLOAT32 = {"softmax_cross_entropy", "cross_entropy", "mse"}
-IN_FLOAT32 |= {"linear_softmax_cross_entropy"}
+IN_FLOAT32 |= {"linear_softmax_cross_entropy", "binary_cross_entropy"}
 
 
 def is_floating(a):

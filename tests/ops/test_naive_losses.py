@@ -8,7 +8,7 @@ from tests.support import naive
 from tests.support.against_loops import RNG, check, normals
 from tests.support.combinations import combinations
 
-SHAPES = [(3,), (1, 4), (5, 3), (2, 3, 4), (3, 1), (0, 4), (2, 0, 3)]
+SHAPES = [(3,), (1, 4), (5, 3), (2, 3, 4), (3, 2), (0, 4), (2, 0, 3)]
 CONSTANTS = [(0.0, 0.0), (0.1, 0.0), (0.0, 0.2), (1.0, 0.5)]
 SMOOTHED = [(shape, 0.3, 1e-2) for shape in SHAPES] + [((5, 3), *c) for c in CONSTANTS]
 GUARDED = [(shape, 1e-10) for shape in SHAPES] + [((5, 3), 0.1)]

@@ -12,17 +12,23 @@ $s$ times as many taps an axis, all but one in $s$ of them multiplied by zero.
 """
 
 import itertools
+import math
 
+import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._products import empty_sum
 from funcnn.kernels._windows import Windows
-from funcnn.kernels.convolution._geometry import turned
+from funcnn.kernels.convolution._geometry import transposed, turned
+
+MANY = 16  # phases with a convolution each, all to be compiled
 
 
 def input_gradient(convolve, dy, weight, w: Windows, groups):
     """Phases by `convolve`, interleaved."""
     weight = turned(weight, groups)
+    if math.prod(w.stride) > MANY:
+        return convolve(*_spread(dy, weight, w), groups)
     length = [-(-n // s) for n, s in zip(w.size, w.stride, strict=True)]
     rank, channels = len(length), weight.shape[-1]
     phases = []
@@ -44,6 +50,14 @@ def input_gradient(convolve, dy, weight, w: Windows, groups):
         dy.shape[0], *(n * s for n, s in zip(length, w.stride, strict=True)), channels
     )
     return found[(slice(None), *map(slice, w.size))]
+
+
+def _spread(dy, weight, w):
+    """The cotangent with zeros between its elements, for very many phases as one."""
+    steps = [(0, 0, 0), *((0, 0, s - 1) for s in w.stride), (0, 0, 0)]
+    dy = jax.lax.pad(dy, jnp.zeros((), dy.dtype), steps)
+    ones = (1,) * len(w.stride)
+    return dy, weight, transposed(w._replace(out=dy.shape[1:-1], stride=ones))
 
 
 def _axis(w, axis, phase, length):

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.foundation._products import contract, empty_sum, matrix, rows
-from funcnn.kernels._taps import put_taps, take_taps
-from funcnn.kernels._windows import Windows
+from funcnn.kernels._taps import MANY, put_taps, stacked_taps, take_taps, unstacked_taps
+from funcnn.kernels._windows import Windows, window_size
 from funcnn.kernels.convolution._geometry import padded
 
 
@@ -58,6 +58,9 @@ def input_gradient_columns(dy, weight, w: Windows, groups):
         shares = contract(dy, weight, *axes, batch=((dy.ndim - 2,), (1,)))
         shares = jnp.moveaxis(shares, 0, -2)  # (N, *out, groups, taps * c)
     shares = shares.reshape(*dy.shape[: len(size) + 1], groups, taps, c)
+    if taps > MANY:
+        shares = jnp.swapaxes(shares, -2, -3)
+        return unstacked_taps(shares.reshape(*shares.shape[:-2], groups * c), w)
     shares = jnp.moveaxis(shares, -2, 0).reshape(taps, *shares.shape[:-3], groups * c)
     return put_taps(list(shares), w)
 
@@ -96,8 +99,10 @@ def _only_tap(x, w):
 
 def _patches(x, w, groups):
     """The windows as vectors, `(N, *out, groups * taps * C // groups)`."""
-    taps = [_grouped(tap, groups) for tap in take_taps(x, w)]
-    return _flat(jnp.concatenate(taps, -1))
+    if window_size(w) > MANY:
+        taps = jnp.swapaxes(_grouped(stacked_taps(x, w), groups), -2, -3)
+        return _flat(_flat(taps))
+    return _flat(jnp.concatenate([_grouped(tap, groups) for tap in take_taps(x, w)], -1))
 
 
 def _product(x, kernel, groups):

@@ -12,6 +12,7 @@ numbers a whole image apart; added up over rows of images first, all arithmetic 
 last axes, and only what is left is summed over positions.
 
 With several outputs a channel the input is repeated for them, and its cotangent summed.
+Of very many taps some are summed at a time, in a loop, so that the program stays short.
 """
 
 import functools
@@ -19,13 +20,16 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from funcnn.foundation._compiler import once
 from funcnn.foundation._dtypes import accumulator, promote
 from funcnn.foundation._products import empty_sum
-from funcnn.kernels._taps import take_taps
-from funcnn.kernels._windows import Windows
+from funcnn.kernels._taps import MANY, take_tap, take_taps
+from funcnn.kernels._windows import Windows, window_size
 from funcnn.kernels.convolution._geometry import padded
+
+CHUNK = 8  # taps at a time, if there are very many
 
 
 def convolve(x, weight, w: Windows, groups):
@@ -43,6 +47,8 @@ def filter_gradient_by_row(x, dy, w: Windows, groups):
     Sums as long as a row stay in the cache, where those as large as an image would not.
     """
     x, dy, shape = _paired(x, dy, w, groups)
+    if math.prod(w.kernel[1:-1]) * (w.kernel[-1] if len(w.size) > 1 else 1) > MANY:
+        return _filter_gradient_in_chunks(x, dy, w, shape)
     if len(w.size) == 1:  # an image of one row
         x, dy = x[:, None], dy[:, None]
         w = Windows(
@@ -95,6 +101,8 @@ def _sum_groups(y, inputs):
 
 
 def _shifted_sum(w, x, weight):
+    if len(weight) > MANY:
+        return _sum_of_chunks(w, x, weight)
     # XLA would run a sum of very many shifts as one loop that reads all over the cache
     along = w.kernel[-1]
     total = None
@@ -103,6 +111,40 @@ def _shifted_sum(w, x, weight):
         if k % along == along - 1 and k + 1 < len(weight):
             total = jax.lax.optimization_barrier(total)
     return total
+
+
+def _sum_of_chunks(w, x, weight):
+    offsets, rows = _chunks(w, weight)
+
+    def add(total, chunk):
+        for offset, row in zip(*chunk, strict=True):
+            total = total + take_tap(x, offset, w) * row
+        return total, None
+
+    start = empty_sum((x.shape[0], *w.out, x.shape[-1]), x, weight)
+    return jax.lax.scan(add, start, (offsets, rows))[0]
+
+
+def _filter_gradient_in_chunks(x, dy, w, shape):
+    """Products added up over everything but channels, a tap at a time."""
+    x, w = padded(x, w)
+    (offsets,) = _chunks(w)
+    over = tuple(range(dy.ndim - 1))
+
+    def found(_, chunk):
+        return None, jnp.stack([(take_tap(x, at, w) * dy).sum(over) for at in chunk])
+
+    sums = jax.lax.scan(found, None, offsets)[1].reshape(-1, dy.shape[-1])
+    return sums[: window_size(w)].reshape(shape)
+
+
+def _chunks(w, *arrays):
+    """Where taps begin, and arrays with a row for each, some at a time; zeros fill up."""
+    lacking = -window_size(w) % CHUNK
+    arrays = (np.array(w.offsets(), np.int32), *arrays)
+    return tuple(
+        jnp.pad(a, ((0, lacking), (0, 0))).reshape(-1, CHUNK, a.shape[-1]) for a in arrays
+    )
 
 
 def _paired(x, dy, w, groups):

@@ -1,5 +1,7 @@
 """Dropout as a layer."""
 
+import jax
+
 from funcnn import ops
 from funcnn.foundation._checks import number
 from funcnn.layers.protocol._layer import Layer, constructor
@@ -8,19 +10,20 @@ from funcnn.layers.protocol._shapes import describe
 
 
 @constructor
-def Dropout(rate: float) -> Layer:
+def Dropout(rate: float | jax.Array) -> Layer:
     """Drop elements at random when given a key; the identity without one.
 
     What is kept is scaled by `1 / (1 - rate)`, so that the mean stays.
 
     Args:
-        rate: the share to drop, in [0, 1].
+        rate: the share to drop, in [0, 1]. It may be traced, and then is not checked.
 
     Raises:
         TypeError: if `rate` is not a number.
         ValueError: if it is outside [0, 1].
     """
-    number("Dropout", "rate", rate, low=0.0, high=1.0)
+    if not isinstance(rate, jax.core.Tracer):
+        number("Dropout", "rate", rate, low=0.0, high=1.0)
 
     def init(key, shape):
         del key

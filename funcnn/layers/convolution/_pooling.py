@@ -23,7 +23,7 @@ def MaxPool(window, stride=None, padding="VALID") -> Layer:
 
 
 @constructor
-def AvgPool(window, stride=None, padding="VALID") -> Layer:
+def AvgPool(window, stride=None, padding="VALID", count_include_pad: bool = True) -> Layer:
     """The mean of each window, `(N, *spatial, C)` to `(N, *out, C)`.
 
     Args:
@@ -31,8 +31,12 @@ def AvgPool(window, stride=None, padding="VALID") -> Layer:
         stride: likewise; None means `window`.
         padding: "SAME", "VALID", an int, or one (low, high) pair per spatial axis;
             it counts as zeros.
+        count_include_pad: whether padding counts in the divisor.
     """
-    pool = partial(ops.avg_pool, window=window, stride=stride, padding=padding)
+    pool = partial(
+        ops.avg_pool, window=window, stride=stride, padding=padding,
+        count_include_pad=count_include_pad,
+    )  # fmt: skip
     return parameterless("AvgPool", pool)
 
 
@@ -49,3 +53,18 @@ def GlobalAvgPool() -> Layer:
         return y.reshape(y.shape[0], y.shape[-1])
 
     return parameterless("GlobalAvgPool", pool)
+
+
+@constructor
+def GlobalMaxPool() -> Layer:
+    """The maximum over all spatial axes, `(N, *spatial, C)` to `(N, C)`.
+
+    Of equal ones the first gets the gradient.
+    """
+
+    def pool(x):
+        (x,) = float_arrays("GlobalMaxPool", x=x)
+        y = ops.max_pool(x, x.shape[1:-1])
+        return y.reshape(y.shape[0], y.shape[-1])
+
+    return parameterless("GlobalMaxPool", pool)

@@ -15,6 +15,7 @@ from funcnn.optim.protocol._rates import (
     check_learning_rate,
     hyperparameter,
     learning_rate_at,
+    tells,
 )
 from funcnn.optim.protocol._trees import checked, flatten, float_leaves, need_params
 
@@ -78,7 +79,10 @@ def method(
         updates = tree.unflatten([update for update, _ in moved])
         return updates, pack(m, step, tree, [row for _, row in moved])
 
-    return Optimizer(init, update)
+    def rate_of(state):
+        return learning_rate_at(name, learning_rate, state.step)
+
+    return Optimizer(init, tells(update, rate_of if m.scaled else None))
 
 
 def leaves_of(m: Method, grads, before, params):

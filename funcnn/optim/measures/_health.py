@@ -13,6 +13,8 @@ from funcnn.optim.protocol._trees import float_leaves, match, place
 def leaf_norms(tree: chex.ArrayTree) -> dict[str, jax.Array]:
     """The Euclidean norm of each leaf, by its path.
 
+    A stack of layers is one leaf; `jax.vmap(leaf_norms)` of its params tells each layer's.
+
     Args:
         tree: gradients, updates or params.
 

@@ -59,7 +59,9 @@ def adafactor(
 ) -> Optimizer:
     r"""Step by the gradient over a root mean square that takes little memory.
 
-    A factored matrix of shape `(m, n)` costs `m + n` numbers of state.
+    A factored matrix of shape `(m, n)` costs `m + n` numbers of state. A stack of layers is
+    one array, whose axes may not be those to factor, with one root mean square: see
+    `per_layer`.
 
     Args:
         learning_rate: $\eta$, a scalar or a schedule, as in `sgd`.

@@ -104,7 +104,8 @@ def adamw(
         eps: at least 0; with 0, a gradient that was always 0 gives NaN.
         weight_decay: $\lambda$, at least 0.
         mask: which leaves decay: a pytree of bools like params, or a prefix of it, or a
-            function of params that returns one. None for all.
+            function of params that returns one, such as `decay_mask`, which leaves out
+            biases, norms and embeddings, in stacks too. None for all.
         moments: as in `adam`.
 
     Returns:

@@ -36,13 +36,16 @@ def lamb(
 ) -> Optimizer:
     r"""Adam's steps, each leaf's in proportion to the norm of its weights.
 
+    A stack of layers is one leaf, with one norm: see `per_layer`.
+
     Args:
         learning_rate: $\eta$, a scalar or a schedule, as in `sgd`.
         b1: decay of the first moment, in [0, 1).
         b2: decay of the second moment, in [0, 1).
         eps: $\epsilon$, at least 0.
         weight_decay: $\lambda$, at least 0.
-        mask: which leaves decay, as in `adamw`: the authors leave out biases and norms.
+        mask: which leaves decay, as in `adamw`: the authors leave out biases and norms,
+            as `decay_mask` does.
         moments: what to store the moments as, as in `adam`.
 
     Returns:

@@ -50,6 +50,8 @@ def lars(
 ) -> Optimizer:
     r"""Momentum, each leaf's steps in proportion to the norm of its weights.
 
+    A stack of layers is one leaf, with one norm: see `per_layer`.
+
     Args:
         learning_rate: $\eta$, a scalar or a schedule, as in `sgd`.
         momentum: $\beta$ in [0, 1).

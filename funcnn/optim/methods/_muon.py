@@ -72,6 +72,9 @@ def muon(
 ) -> Optimizer:
     r"""Step by orthogonal matrices, and by AdamW where there are none.
 
+    A stack's biases have two axes, and its matrices three: for `Transformer` and `Stack`,
+    `per_layer(muon(1e-3), "blocks/*")` treats each layer as one that is not stacked.
+
     Args:
         learning_rate: $\eta$, a scalar or a schedule, as in `sgd`.
         momentum: $\beta$ in [0, 1).

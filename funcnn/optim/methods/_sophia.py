@@ -30,7 +30,13 @@ from funcnn.optim.leafwise._rule import Decay
 from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._masks import Mask
 from funcnn.optim.protocol._optimizer import Optimizer, extended
-from funcnn.optim.protocol._rates import LearningRate, hyperparameter, hyperparameters
+from funcnn.optim.protocol._rates import (
+    LearningRate,
+    hyperparameter,
+    hyperparameters,
+    tells,
+    told_by,
+)
 from funcnn.optim.protocol._trees import match, need_params
 
 WHY = "its curvature is that of the loss there"
@@ -136,4 +142,4 @@ def sophia(
         updates, state = inner.update(grads, state, params)
         return updates, state._replace(estimator=memory)
 
-    return Optimizer(init, update)
+    return Optimizer(init, tells(update, told_by(inner)))

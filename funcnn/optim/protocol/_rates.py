@@ -55,6 +55,38 @@ def learning_rate_at(optimizer, learning_rate, step, what="learning_rate"):
     return rate
 
 
+def tells(update, rate):
+    """`update`, of which it is known what learning rate it will use.
+
+    Args:
+        update: an optimizer's.
+        rate: `rate(state)`, the learning rate of the update that begins with a state; or
+            None if it is not known.
+    """
+    if rate is not None:
+        update.learning_rate = rate
+    return update
+
+
+def told_by(optimizer):
+    """`rate(state)` of an optimizer that tells its learning rate, or None."""
+    return getattr(optimizer.update, "learning_rate", None)
+
+
+def told_by_inner(optimizer):
+    """The same, of a state that holds the optimizer's own as `inner`."""
+    rate = told_by(optimizer)
+    return None if rate is None else lambda state: rate(state.inner)
+
+
+def told_by_first(optimizers):
+    """The same, by the first that tells, of states by the same keys."""
+    for key, one in optimizers.items():
+        if (rate := told_by(one)) is not None:
+            return lambda states, rate=rate, key=key: rate(states[key])
+    return None
+
+
 def check_learning_rate(optimizer, learning_rate, name="learning_rate"):
     """Check a learning rate, as far as it is known before the first update."""
     if not callable(learning_rate):

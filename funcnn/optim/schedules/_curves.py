@@ -5,12 +5,18 @@ import jax.numpy as jnp
 
 from funcnn.optim.schedules._values import (
     Schedule,
+    between,
     check,
     clock,
     counts,
     number,
-    passed,
     positive,
+    power_of,
+    rounded,
+    share,
+    since,
+    turns,
+    wave,
 )
 
 
@@ -28,7 +34,7 @@ def constant_schedule(value: chex.Numeric) -> Schedule:
         ValueError: if it is negative, not finite or not a scalar.
     """
     check("constant_schedule", value=value)
-    return lambda step: number(value) + 0 * clock(step)
+    return lambda step: number(value) + 0 * number(clock(step)[0])
 
 
 def linear_schedule(
@@ -80,9 +86,9 @@ def polynomial(name, start, end, power, steps, begin):
     steps, begin = counts(name, steps=steps), counts(name, 0, begin=begin)
 
     def schedule(step):
-        # compiled, it may be rounded to below 0, where powers are NaN
-        rest = jnp.maximum(1 - passed(step, steps, begin), 0)
-        return (number(start) - number(end)) * rest ** number(power) + number(end)
+        t, first, whole = clock(step, begin, steps)
+        left = whole - since(t, first, whole)
+        return between(end, start, power_of(share(left, whole), power))
 
     return schedule
 
@@ -119,8 +125,11 @@ def exponential_schedule(
     steps, begin = counts(name, steps=steps), counts(name, 0, begin=begin)
 
     def schedule(step):
-        part = jnp.maximum(clock(step) - begin, 0) / steps
-        part = jnp.floor(part) if staircase else part
+        t, first, period = clock(step, begin, steps)
+        whole, rest = turns(since(t, first), period)
+        part = number(whole)
+        if not staircase:
+            part = part + rounded(share(rest, period))
         value = number(start) * number(rate) ** part
         if end is None:
             return value
@@ -156,7 +165,8 @@ def cosine_schedule(
     steps = counts("cosine_schedule", steps=steps)
 
     def schedule(step):
-        wave = (1 + jnp.cos(jnp.pi * passed(step, steps))) / 2
-        return number(end) + (number(start) - number(end)) * wave ** number(power)
+        t, whole = clock(step, steps)
+        left = whole - since(t, 0, whole)
+        return between(end, start, power_of(wave(left, whole), power))
 
     return schedule

@@ -7,12 +7,16 @@ import jax.numpy as jnp
 
 from funcnn.optim.schedules._values import (
     Schedule,
+    between,
     check,
     clock,
     counts,
     number,
-    passed,
     positive,
+    share,
+    since,
+    turns,
+    wave,
 )
 
 
@@ -30,7 +34,7 @@ def one_cycle_schedule(
     learning rates", 2018, arXiv:1708.07120, with cosines as in optax and PyTorch.
 
     Args:
-        peak: the value at step `rise * steps`.
+        peak: the value at step `rise * steps`, rounded, which is neither 0 nor `steps`.
         steps: how many in all, at least 2.
         rise: the share of them that leads up, in (0, 1).
         start: what `peak` is divided by at step 0, above 0.
@@ -47,18 +51,20 @@ def one_cycle_schedule(
     check(name, peak=peak)
     positive(name, start=start, end=end)
     steps = counts(name, 2, steps=steps)
-    top = int(rise * steps)
-    if not 0 < top < steps:
+    if not 0 < rise < 1:
         raise ValueError(f"{name} needs rise between 0 and 1 of {steps} steps; got {rise}.")
+    # 0.29 * 100 is 28.999999999999996
+    top = min(max(round(rise * steps), 1), steps - 1)
 
     def schedule(step):
+        t, rising, falling = clock(step, top, steps - top)
         high = number(peak)
-        low = high / number(start)
-        up = low + (high - low) * (1 - jnp.cos(jnp.pi * passed(step, top))) / 2
-        last = low / number(end)
-        part = passed(step, steps - top, top)
-        down = last + (high - last) * (1 + jnp.cos(jnp.pi * part)) / 2
-        return jnp.where(clock(step) < top, up, down)
+        low = high * number(1 / start)
+        last = low * number(1 / end)
+        up = between(low, high, wave(since(t, 0, rising), rising))
+        left = falling - since(t, rising, falling)
+        down = between(last, high, wave(left, falling))
+        return jnp.where(t >= rising, down, up)
 
     return schedule
 
@@ -99,13 +105,12 @@ def cyclic_schedule(
         raise ValueError(f'{name} needs shape "triangle" or "cosine"; got {shape!r}.')
 
     def schedule(step):
-        cycles = jnp.floor(clock(step) / steps)
-        part = clock(step) / steps - cycles
+        t, period = clock(step, steps)
+        cycles, n = turns(t, period)
         if shape == "triangle":
-            height = 1 - jnp.abs(2 * part - 1)
+            height = share(2 * n.clip(max=period - n), period)
         else:
-            height = (1 + jnp.cos(jnp.pi * part)) / 2
-        height = height * number(decay) ** cycles
-        return number(low) + (number(high) - number(low)) * height
+            height = wave(period - n, period)
+        return between(low, high, height * number(decay) ** number(cycles))
 
     return schedule

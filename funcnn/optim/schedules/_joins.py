@@ -7,7 +7,15 @@ import chex
 import jax.numpy as jnp
 
 from funcnn.optim.protocol._rates import hyperparameter
-from funcnn.optim.schedules._values import Schedule, check, clock, counts, number
+from funcnn.optim.schedules._values import (
+    Schedule,
+    array,
+    check,
+    clock,
+    counts,
+    number,
+    since,
+)
 
 
 def piecewise_schedule(
@@ -33,9 +41,10 @@ def piecewise_schedule(
         hyperparameter(name, f"factor at step {at}", factor, below=math.inf)
 
     def schedule(step):
-        value, now = number(start) + 0 * clock(step), clock(step)
-        for at, factor in factors.items():
-            value = value * jnp.where(now >= at, number(factor), 1)
+        now, *marks = clock(step, *factors)
+        value = number(start) + 0 * number(now)
+        for at, factor in zip(marks, factors.values(), strict=True):
+            value = value * jnp.where(now >= at, number(factor), number(1))
         return value
 
     return schedule
@@ -67,10 +76,11 @@ def join_schedules(schedules: Sequence[Callable], boundaries: Sequence[int]) -> 
         raise ValueError(f"{name} needs boundaries that ascend; got {list(boundaries)}.")
 
     def schedule(step):
-        step = jnp.asarray(step)
-        value = number(schedules[0](step))
-        for first, part in zip(at, schedules[1:], strict=True):
-            value = jnp.where(step < first, value, number(part(step - first)))
+        now, *firsts = clock(step, *at)
+        value = number(schedules[0](array(now)))
+        for first, part in zip(firsts, schedules[1:], strict=True):
+            here = number(part(array(since(now, first))))
+            value = jnp.where(now >= first, here, value)
         return value
 
     return schedule

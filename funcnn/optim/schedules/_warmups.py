@@ -100,7 +100,9 @@ def inverse_sqrt_schedule(peak: chex.Numeric, warmup: int) -> Schedule:
     warmup = counts("inverse_sqrt_schedule", warmup=warmup)
 
     def schedule(step):
-        t = clock(step) + 1
-        return number(peak) * jnp.minimum(t / warmup, jnp.sqrt(warmup / t))
+        t, last = clock(step, warmup - 1)
+        updates = number(t) + 1
+        up, down = updates * number(1 / warmup), jnp.sqrt(number(warmup) / updates)
+        return number(peak) * jnp.where(t >= last, down, up)
 
     return schedule

@@ -19,6 +19,8 @@ class CentralizeState(NamedTuple):
 def centralize() -> Optimizer:
     """Take from each gradient of two axes or more its mean over all axes but the last.
 
+    In a stack of layers that is the mean over all of them, also of biases: see `per_layer`.
+
     Returns:
         An `Optimizer` that keeps the gradients' dtypes, for use in a chain.
 

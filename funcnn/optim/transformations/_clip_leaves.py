@@ -42,6 +42,8 @@ def clip(limit: chex.Numeric) -> Optimizer:
 def clip_by_block_rms(limit: chex.Numeric) -> Optimizer:
     """Scale each leaf down to a root mean square of `limit`, when its own is greater.
 
+    A stack of layers is one leaf: see `per_layer`.
+
     Args:
         limit: a scalar of at least 0, which may be traced.
 
@@ -64,7 +66,8 @@ def adaptive_grad_clip(limit: chex.Numeric, eps: chex.Numeric = 1e-3) -> Optimiz
     r"""Clip the gradient of each output by the norm of its weights.
 
     A leaf with at most one axis longer than 1 is taken as a whole. (optax takes the axes of
-    arrays with three for others.)
+    arrays with three for others.) In a stack, an output is one of all layers: see
+    `per_layer`.
 
     Args:
         limit: $c$, at least 0: the largest ratio of norms; 0.01 is usual.

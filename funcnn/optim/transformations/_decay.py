@@ -31,7 +31,7 @@ def add_decayed_weights(rate: chex.Numeric, mask: Mask = None) -> Optimizer:
 
     Args:
         rate: $\lambda$, a scalar of at least 0, which may be traced.
-        mask: which leaves decay, as in `adamw`.
+        mask: which leaves decay, as in `adamw`: `decay_mask` is one.
 
     Returns:
         An `Optimizer` whose `update` needs params, and keeps the gradients' dtypes.

@@ -37,7 +37,8 @@ def hutchinson(key: chex.PRNGKey) -> Optimizer:
 
     Returns:
         An `Optimizer` for `sophia`, whose `update` needs params and `loss=f` with
-        `f(params)` a scalar, and returns the estimate.
+        `f(params)` a scalar, and returns the estimate. `value_fn`, as `train.make_step`
+        and optax call it, is another name for it.
 
     Raises:
         TypeError: if `key` is no key, or `update` gets no loss.
@@ -49,8 +50,9 @@ def hutchinson(key: chex.PRNGKey) -> Optimizer:
         del params
         return HutchinsonState(own.start())
 
-    def update(grads, state, params=None, *, loss=None):
+    def update(grads, state, params=None, *, loss=None, value_fn=None):
         del grads
+        loss = value_fn if loss is None else loss
         need_params("hutchinson", params, WHY)
         if not callable(loss):
             raise TypeError(

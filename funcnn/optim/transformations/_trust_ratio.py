@@ -30,6 +30,8 @@ def scale_by_trust_ratio(
 ) -> Optimizer:
     r"""Give each leaf's update a norm in proportion to that of its weights.
 
+    A stack of layers is one leaf, with one norm: see `per_layer`.
+
     Args:
         coefficient: $c$, at least 0.
         eps: $\epsilon$, at least 0.

@@ -1,6 +1,7 @@
 """Optimizers in, one that runs them in sequence out."""
 
 from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._rates import tells, told_by_first
 
 
 def chain(*optimizers: Optimizer) -> Optimizer:
@@ -36,4 +37,4 @@ def chain(*optimizers: Optimizer) -> Optimizer:
             after.append(entry)
         return grads, tuple(after)
 
-    return Optimizer(init, update)
+    return Optimizer(init, tells(update, told_by_first(dict(enumerate(optimizers)))))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from funcnn.foundation._checks import integer
 from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._rates import tells, told_by_inner
 from funcnn.optim.protocol._trees import checked
 
 
@@ -58,7 +59,7 @@ def apply_if_finite(optimizer: Optimizer, most: int) -> Optimizer:
         total = state.total + (~finite).astype(jnp.int32)
         return updates, FiniteState(row, total, inner)
 
-    return Optimizer(init, update)
+    return Optimizer(init, tells(update, told_by_inner(optimizer)))
 
 
 def all_finite(tree):

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from funcnn.optim.protocol._optimizer import Optimizer, extended
-from funcnn.optim.protocol._rates import learning_rate_at
+from funcnn.optim.protocol._rates import learning_rate_at, tells
 
 
 class InjectState(NamedTuple):
@@ -93,7 +93,10 @@ def inject(make: Callable[..., Optimizer], **arguments: Any) -> Optimizer:
         updates, inner = step_of(grads, state.inner, params, **extra)
         return updates, InjectState(state.step + 1, held, inner)
 
-    return Optimizer(init, update)
+    def rate(state):
+        return (state.hyperparameters | values(state.step))["learning_rate"]
+
+    return Optimizer(init, tells(update, rate if "learning_rate" in moving else None))
 
 
 def of_numbers(make):

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import integer
 from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._optimizer import Optimizer, extended
-from funcnn.optim.protocol._rates import hyperparameter
+from funcnn.optim.protocol._rates import hyperparameter, tells, told_by_inner
 from funcnn.optim.protocol._trees import float_leaves, match, need_params
 
 
@@ -70,4 +70,4 @@ def lookahead(optimizer: Optimizer, every: int = 5, alpha: chex.Numeric = 0.5) -
         updates = leafwise(lambda u, w, v, m: m * (v - w) + (1 - m) * u, trees, meets)
         return updates, LookaheadState(step, slow, inner)
 
-    return Optimizer(init, update)
+    return Optimizer(init, tells(update, told_by_inner(optimizer)))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from funcnn.optim.protocol._leaves import wide, wide_copy
 from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._rates import tells, told_by_inner
 from funcnn.optim.protocol._trees import match, need_params
 
 
@@ -62,7 +63,7 @@ def master_weights(optimizer: Optimizer) -> Optimizer:
         )
         return steps, MasterState(master, inner)
 
-    return Optimizer(init, update)
+    return Optimizer(init, tells(update, told_by_inner(optimizer)))
 
 
 def rounded(master, w):

@@ -4,9 +4,11 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import chex
+import jax
 
 from funcnn.optim.protocol._masks import Mask, as_bools, spread
 from funcnn.optim.protocol._optimizer import Optimizer, extended, stateless
+from funcnn.optim.protocol._rates import tells, told_by_first
 from funcnn.optim.protocol._trees import flatten, match
 
 
@@ -28,7 +30,8 @@ def partition(
             params (or of gradients, in `update` without params) that returns one.
 
     Returns:
-        An `Optimizer`. To each of those in it, the leaves of the others are None.
+        An `Optimizer`. To each of those in it, the leaves of the others are None. Further
+        arguments that are functions of params become functions of its part of them.
 
     Raises:
         TypeError: if one has no `init` and `update`.
@@ -58,14 +61,17 @@ def parts(name, optimizers, labels):
         (_, treedef), inner, merged = flatten(grads), {}, [None] * len(found)
         for label, of in updates.items():
             own = None if params is None else part(label, found, params)
+            further = further_of(label, found, extra, grads, params)
             new, inner[label] = of(
-                part(label, found, grads), state.inner[label], own, **extra
+                part(label, found, grads), state.inner[label], own, **further
             )
             for i, a in enumerate(treedef.flatten_up_to(new)):
                 merged[i] = a if found[i] == label else merged[i]
         return treedef.unflatten(merged), PartitionState(inner)
 
-    return Optimizer(init, update)
+    rate = told_by_first(optimizers)
+    of_inner = None if rate is None else lambda state: rate(state.inner)
+    return Optimizer(init, tells(update, of_inner))
 
 
 def labelled(name, optimizers, labels, tree):
@@ -88,8 +94,41 @@ def part(label, found, tree):
     return () if part is None else part  # None would be no params at all
 
 
+def further_of(label, found, extra, grads, params):
+    """Further arguments for the optimizer of a label.
+
+    Functions, which are of params, become functions of its part of them, and what is like
+    gradients becomes its part.
+    """
+    _, treedef = flatten(grads)
+
+    def whole(own):
+        """Params with another part."""
+        leaves = zip(found, *map(treedef.flatten_up_to, (params, own)), strict=True)
+        return treedef.unflatten([new if of == label else w for of, w, new in leaves])
+
+    def one(a):
+        if callable(a) and params is not None:
+            return lambda own: a(whole(own))
+        alike = treedef.num_leaves > 1 and jax.tree.structure(a) == treedef
+        return part(label, found, a) if alike else a
+
+    return {key: one(a) for key, a in extra.items()}
+
+
 def masked(optimizer: Optimizer, mask: Mask) -> Optimizer:
     """Apply an optimizer where the mask is true, and leave other gradients as they are.
+
+    It does not freeze. As in optax, gradients pass through where the mask is False, and
+    `apply_updates` would add them to these params, raw and with the wrong sign. So what
+    takes care of the rest comes after it: another `masked`, with the contrary mask, or, for
+    params that are to stay as they are, `freeze`:
+
+        trained = {"w": True, "b": False}
+        frozen = {"w": False, "b": True}
+        optim.chain(optim.masked(optim.adam(1e-3), trained), optim.freeze(frozen))
+
+    `partition({"train": adam(1e-3), "frozen": freeze(True)}, labels)` does the same.
 
     Args:
         optimizer: ours or optax's.

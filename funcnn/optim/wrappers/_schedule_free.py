@@ -30,6 +30,7 @@ from funcnn.optim.protocol._rates import (
     check_learning_rate,
     hyperparameter,
     learning_rate_at,
+    tells,
 )
 from funcnn.optim.protocol._trees import float_leaves, match, need_params
 
@@ -105,7 +106,10 @@ def schedule_free(
         state = ScheduleFreeState(state.step + 1, state.beta, largest, total, z, inner)
         return updates, state
 
-    return Optimizer(init, update)
+    def rate_of(state):
+        return learning_rate_at(NAME, learning_rate, state.step)
+
+    return Optimizer(init, tells(update, rate_of))
 
 
 def schedule_free_params(

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from funcnn.optim.precision._rounding import stochastic, uniform
 from funcnn.optim.protocol._leaves import wide
 from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._rates import tells, told_by_inner
 from funcnn.optim.protocol._trees import flatten, match, need_params
 
 SALT = 0x5EED  # apart from the salts that moments are rounded with
@@ -65,7 +66,7 @@ def stochastic_rounding(optimizer: Optimizer) -> Optimizer:
         ]
         return tree.unflatten(rounded), RoundingState(step, inner)
 
-    return Optimizer(init, update)
+    return Optimizer(init, tells(update, told_by_inner(optimizer)))
 
 
 def difference(u, w, step, salt):

@@ -5,6 +5,7 @@ from itertools import islice
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import tree_leaves_with_path
 
 from funcnn.train.step._scan_steps import scan_steps
 
@@ -52,9 +53,10 @@ class CompiledStep:
         """Take a step on each batch; return the state and pairs of a count and metrics.
 
         Fewer than make a call, the last ones, are taken one by one: another length would
-        be another program to compile.
+        be another program to compile. So are batches that are not alike, as with a last
+        one that is short.
         """
-        if self._size > 1 and len(batches) == self._size:
+        if self._size > 1 and len(batches) == self._size and alike(batches):
             together = self._placed(jax.tree.map(stack, *batches), 1)
             state, metrics = self._done(self._all(state, together))
             return state, [(self._size, metrics)]
@@ -79,6 +81,15 @@ class CompiledStep:
         data = islice(data, most)
         while group := list(islice(data, self._size)):
             yield group
+
+
+def alike(batches):
+    """Whether all have the same structure, shapes and dtypes."""
+    kinds = [
+        [(path, np.shape(a), np.result_type(a)) for path, a in tree_leaves_with_path(batch)]
+        for batch in batches
+    ]
+    return all(kind == kinds[0] for kind in kinds)
 
 
 def stack(*arrays):

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import integer
-from funcnn.foundation._dtypes import accumulator
+from funcnn.foundation._dtypes import accumulator, upcast
+from funcnn.losses import Average
 from funcnn.train.data._batches import examples
 
 
@@ -36,9 +37,14 @@ def evaluator(
     filled up with examples that were counted before, and those are left out of its sum:
     all batches have one shape, and `metrics` is compiled once, at the first call.
 
+    Where not all examples count alike, as with `ignore` or `weights`, a metric is a
+    `losses.Average`, such as `losses.accuracy(logits, labels, ignore=-1, parts=True)`; then
+    totals and counts are added up over batches. It is of a whole batch, so a short last
+    batch is compiled by itself.
+
     Args:
         metrics: `metrics(params, batch) -> dict` with one number or truth value per
-            example, each of shape `(batch_size,)`.
+            example, each of shape `(batch_size,)`, or with averages of the batch.
         data: a pytree of arrays with equal leading axes, such as `(images, labels)`.
         batch_size: at least 1; more than the data holds means all at once.
 
@@ -50,7 +56,7 @@ def evaluator(
         TypeError: if `batch_size` is not an integer or, when called, `metrics` returns
             no dict.
         ValueError: if the arrays differ in length or, when called, a metric has not one
-            number per example.
+            number per example and is no `Average`.
     """
     data, n = examples("evaluator", data)
     size = min(integer("evaluator", "batch_size", batch_size, minimum=1), n)
@@ -58,24 +64,41 @@ def evaluator(
     @jax.jit
     def sums(params, batch, seen):
         values = metrics(params, batch)
-        check(values, size)
-        new = jnp.arange(size) >= seen
+        length = len(jax.tree.leaves(batch)[0])
+        check(values, length)
+        new = jnp.arange(length) >= seen
 
         def total(v):
-            return jnp.sum(v, where=new, dtype=accumulator(v.dtype))
+            if isinstance(v, Average):
+                return Average(*map(upcast, map(jnp.asarray, v)))
+            return Average(jnp.sum(v, where=new, dtype=accumulator(v.dtype)), new.sum())
 
         return {name: total(v) for name, v in values.items()}
 
     def evaluate(params):
-        parts = []
+        parts, whole = [], False
         for start in range(0, n, size):
-            first = min(start, n - size)  # the last batch reaches back for its size
+            # the last batch reaches back for its size, unless an average is of all of it
+            first = start if whole else min(start, n - size)
             batch = jax.tree.map(itemgetter(slice(first, first + size)), data)
             parts.append(sums(params, batch, start - first))
+            whole = whole or averages(metrics, params, batch)
         parts = jax.device_get(parts)
-        return {name: math.fsum(p[name] for p in parts) / n for name in parts[0]}
+        return {name: mean(p[name] for p in parts) for name in parts[0]}
 
     return evaluate
+
+
+def averages(metrics, params, batch):
+    """Whether a metric is an average of a batch."""
+    values = jax.eval_shape(metrics, params, batch).values()
+    return any(isinstance(v, Average) for v in values)
+
+
+def mean(parts):
+    """The quotient of the sums of totals and of counts, in float64; 0 of nothing."""
+    totals, counts = zip(*parts, strict=True)
+    return math.fsum(totals) / (math.fsum(counts) or 1.0)
 
 
 def check(values, size):
@@ -85,7 +108,13 @@ def check(values, size):
             f"evaluator needs metrics that return a dict; got {type(values).__name__}."
         )
     for name, v in values.items():
-        if jnp.shape(v) != (size,):
+        if isinstance(v, Average):
+            if any(map(jnp.shape, v)):
+                raise ValueError(
+                    f"evaluator needs an Average of scalars; got shapes "
+                    f"{tuple(map(jnp.shape, v))} of {name!r}."
+                )
+        elif jnp.shape(v) != (size,):
             raise ValueError(
                 f"evaluator needs one number per example, shape {(size,)}, of each "
                 f"metric; got shape {jnp.shape(v)} of {name!r}."

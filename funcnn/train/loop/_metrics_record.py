@@ -1,15 +1,19 @@
 """Metrics on the device come in; they go out to a history, to logs and to a bar."""
 
+from contextlib import ExitStack
+
 import jax
 import numpy as np
 
 from funcnn.train.report._history import History
+from funcnn.train.report._progress_bar import fitting
 
 
 class MetricsRecord:
     """Metrics that may still be computed, those fetched, and evaluations.
 
-    As a context, it closes the logs.
+    As a context, it starts the logs, and closes them: whichever way a run ends, what was
+    measured is fetched and written.
 
     Args:
         first: the updates made before the run.
@@ -23,15 +27,26 @@ class MetricsRecord:
         self._evaluations = evaluations
         self._latest: list[tuple[int, dict]] = []  # calls whose metrics may be computed yet
         self._rows: list[dict] = []  # metrics of updates, on the host
-        for log in logs:
-            log.start(first)
 
     def __enter__(self):
+        with ExitStack() as started:
+            for log in self._logs:
+                log.start(self._first)
+                started.callback(log.close)
+            started.pop_all()
         return self
 
-    def __exit__(self, *error):
-        for log in self._logs:
-            log.close()
+    def __exit__(self, kind, error, traceback):
+        try:
+            with ExitStack() as ends:  # all of them, also if one fails
+                for log in self._logs:
+                    ends.callback(log.close)
+                if self._latest:
+                    self.fetch()
+        except Exception as another:
+            if error is None:
+                raise
+            error.add_note(f"The last metrics of the run could not be written: {another}")
 
     def __len__(self):
         """How many updates have metrics that were not fetched yet."""
@@ -57,21 +72,21 @@ class MetricsRecord:
             )
         begin = self._first + len(self._rows) + 1
         self._rows += rows
-        for log in self._logs:
-            for i, row in enumerate(rows):
-                log.write(begin + i, row)
-            log.flush()
-        self.show()
+        self._write([(begin + i, row) for i, row in enumerate(rows)])
         return rows
 
     def evaluated(self, step, metrics):
         """Note an evaluation, fetched."""
         metrics = jax.device_get(metrics)
         self._evaluations.append((step, metrics))
-        for log in self._logs:
-            log.write(step, {f"eval_{name}": a for name, a in metrics.items()})
-            log.flush()
+        self._write([(step, {f"eval_{name}": a for name, a in metrics.items()})])
+
+    def _write(self, rows):
+        """Write pairs of a step and metrics to each log, also if another one fails."""
         self.show()
+        with ExitStack() as writes:
+            for log in reversed(self._logs):
+                writes.callback(written, log, rows)
 
     def numbers(self):
         """What the latest evaluation measured that is a number."""
@@ -82,12 +97,15 @@ class MetricsRecord:
         """Show the latest numbers on the bar."""
         if self._bar is None:
             return
-        latest = dict(self._rows[-1]) if self._rows else {}
+        rest = dict(self._rows[-1]) if self._rows else {}
+        rest.pop("grad_norm", None)
+        latest = {"loss": rest.pop("loss")} if "loss" in rest else {}
         if self._evaluations:
             latest |= {f"eval_{name}": a for name, a in self._evaluations[-1][1].items()}
-        latest.pop("grad_norm", None)
-        numbers = {name: f"{a:.3g}" for name, a in latest.items() if not np.shape(a)}
-        self._bar.set_postfix(numbers, refresh=False)
+        numbers = {
+            name: f"{a:.3g}" for name, a in (latest | rest).items() if not np.shape(a)
+        }
+        self._bar.set_postfix(fitting(self._bar, numbers), refresh=False)
 
     def history(self, stopped):
         """All of it."""
@@ -99,6 +117,13 @@ class MetricsRecord:
             stacked([values for _, values in self._evaluations]),
             stopped,
         )
+
+
+def written(log, rows):
+    """Write rows to one log."""
+    for step, row in rows:
+        log.write(step, row)
+    log.flush()
 
 
 def stacked(rows):

@@ -6,7 +6,9 @@ from fnmatch import fnmatchcase
 import jax
 import numpy as np
 from jax.sharding import PartitionSpec
-from jax.tree_util import keystr, tree_flatten_with_path, tree_map_with_path
+from jax.tree_util import tree_flatten_with_path, tree_map_with_path
+
+from funcnn.foundation._paths import part_of, path_of
 
 
 def param_specs(params, mesh, rules, fully):
@@ -115,13 +117,3 @@ def names(spec):
     """The axes of a mesh that a spec uses, in order."""
     entries = ((e,) if isinstance(e, str) else e or () for e in spec)
     return [name for entry in entries for name in entry]
-
-
-def path_of(path):
-    """A path as rules have it, such as "blocks/mlp/up/weight"."""
-    return "/".join(map(part_of, path))
-
-
-def part_of(key):
-    """A key of a path, be it of a dict, a tuple or a NamedTuple, as rules have it."""
-    return keystr((key,), simple=True)

@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import time
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -105,10 +107,17 @@ class TensorBoardLog:
         self._make, self._directory, self._writer = SummaryWriter, str(directory), None
 
     def start(self, step):
-        """Begin a file that replaces what others have of later steps."""
+        """Begin a file that replaces what others have of later steps.
+
+        tensorboardX calls a file by the second, and overwrites one of that name; its name
+        is to be its own, and to come after those before it.
+        """
         if jax.process_index() == 0:
             self._writer = self._make(
-                self._directory, purge_step=step + 1, flush_secs=SECONDS
+                self._directory,
+                purge_step=step + 1,
+                flush_secs=SECONDS,
+                filename_suffix=f".{time.time_ns()}.{os.getpid()}",
             )
 
     def write(self, step, metrics):

@@ -6,6 +6,8 @@ import sys
 
 import jax
 
+SPARE = 12  # columns, for times and rates that become longer, and for some of the bar
+
 
 def progress_bar(progress, total):
     """A context that holds a tqdm bar, or None."""
@@ -21,3 +23,23 @@ def progress_bar(progress, total):
             "fit needs tqdm to show a bar: install funcnn[train] or pass progress=False."
         ) from error
     return tqdm(total=total, unit="it", dynamic_ncols=True)
+
+
+def fitting(bar, numbers):
+    """Of numbers in words, by name, the first, and those after it that a bar has room for.
+
+    What does not fit would be cut off, in the middle of a number.
+    """
+    told = bar.format_dict
+    if not told["ncols"]:
+        return numbers
+    room = (
+        told["ncols"] - SPARE - len(bar.format_meter(**told | {"ncols": 0, "postfix": ""}))
+    )
+    kept = {}
+    for name, text in numbers.items():
+        wide = len(f", {name}={text}")
+        if wide <= room or not kept:
+            kept[name] = text
+            room -= wide
+    return kept

@@ -1,6 +1,6 @@
 """A loss and its arguments come in; a sentence on its first NaN or inf goes out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
-from funcnn.foundation._checks import float_dtype
-from funcnn.foundation._dtypes import floats_as
 from funcnn.layers.protocol._calls import watching
+from funcnn.train.step._cast_inputs import Casts
 from funcnn.train.step._loss_value import split
 
 
@@ -22,6 +21,7 @@ def first_nonfinite(
     key: chex.PRNGKey,
     *,
     compute_dtype: Any = None,
+    keep: str | Sequence[str] = (),
 ) -> str | None:
     """Say where the first number that is not finite comes from, in a sentence.
 
@@ -50,6 +50,7 @@ def first_nonfinite(
         batch: what the loss was given.
         key: likewise, `jax.random.fold_in(state.key, state.step)` in a step.
         compute_dtype: as in `make_step`.
+        keep: likewise.
 
     Returns:
         A sentence, or None if all is finite.
@@ -62,15 +63,15 @@ def first_nonfinite(
     for what, tree in (("params", params), ("the batch", batch)):
         if bad := in_leaves(tree):
             return f"{what} {have(what)} {bad}, before anything is computed."
-    if compute_dtype is not None:
-        dtype = float_dtype("first_nonfinite", "a compute_dtype", compute_dtype)
-        given, batch = loss, floats_as(batch, dtype)
-
-        def loss(params, batch, key):
-            return given(floats_as(params, dtype), batch, key)
+    casts = Casts("first_nonfinite", compute_dtype, keep)
+    batch = casts.batch(batch)
+    for what, tree in (("params", casts.params(params)), ("the batch", batch)):
+        if bad := in_leaves(tree):
+            advice = "" if what == "params" else ": `keep` leaves what it names as it is"
+            return f"{what} {have(what)} {bad}, once cast to {casts.dtype}{advice}."
 
     def value_of(params):
-        return split(loss(params, batch, key))[0]
+        return split(loss(casts.params(params), batch, key))[0]
 
     with jax.disable_jit():
         seen = Seen()

@@ -16,19 +16,26 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import integer, number
 from funcnn.foundation._dtypes import accumulator
 from funcnn.optim.protocol._optimizer import Optimizer, extended
+from funcnn.optim.protocol._rates import tells, told_by_inner
 from funcnn.optim.protocol._trees import float_leaves
 from funcnn.optim.wrappers._finite import all_finite
 
 
 class LossScaled(NamedTuple):
-    """The scale, finite gradients since it last changed, updates left out, inner state.
+    """The scale, what led to it, and the state of the optimizer inside.
 
-    In float32, int32 and int32, of shape `()`.
+    Attributes:
+        scale: float32, of shape `()`.
+        good_steps: finite gradients since it last changed, int32, of shape `()`.
+        skipped: updates left out, likewise.
+        row: those among them since the last that was made, likewise.
+        inner: a pytree.
     """
 
     scale: jax.Array
     good_steps: jax.Array
     skipped: jax.Array
+    row: jax.Array
     inner: Any
 
 
@@ -49,7 +56,10 @@ def dynamic_loss_scale(
     out, to the bit, the state of the optimizer inside too, and the scale is divided by
     `factor`. After `growth_interval` finite gradients in a row it is multiplied by it. The
     step's count goes on in any case; `state.opt_state.skipped` tells of how many updates
-    there were none.
+    there were none, and `state.opt_state.row` how many in a row by now. A gradient that is
+    NaN at any scale, as of `sqrt(0 * w)`, skips all updates, though the loss is finite:
+    `fit` stops after 40 in a row, with the layer that it is from; a loop of one's own
+    may look at `row`, and ask `first_nonfinite`.
 
     Args:
         optimizer: ours or optax's, which sees gradients without scale, in at least
@@ -78,8 +88,9 @@ def dynamic_loss_scale(
         raise ValueError(f"{name} needs a finite factor above 1; got {factor}.")
 
     def init(params):
-        good, skipped = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)  # two, to donate
-        return LossScaled(jnp.float32(initial), good, skipped, optimizer.init(params))
+        good, skipped, row = (jnp.zeros((), jnp.int32) for _ in range(3))  # 3, to donate
+        scale, inner = jnp.float32(initial), optimizer.init(params)
+        return LossScaled(scale, good, skipped, row, inner)
 
     def update(grads, state, params=None, **extra):
         grads = unscaled(float_leaves(name, "gradients", grads), state.scale)
@@ -95,15 +106,16 @@ def dynamic_loss_scale(
 
         updates, inner = jax.lax.cond(finite, moved, stayed)
         good = jnp.where(finite, state.good_steps + 1, 0)
-        grown = good == growth_interval
+        grown = good >= growth_interval  # which may be less than when it was saved
         scale = jnp.where(grown, state.scale * factor, state.scale)
         scale = jnp.where(finite, scale, state.scale / factor)
         info = jnp.finfo(scale.dtype)
         scale = jnp.clip(scale, info.tiny, info.max)
         skipped = state.skipped + (~finite).astype(jnp.int32)
-        return updates, LossScaled(scale, jnp.where(grown, 0, good), skipped, inner)
+        row = jnp.where(finite, 0, state.row + 1)
+        return updates, LossScaled(scale, jnp.where(grown, 0, good), skipped, row, inner)
 
-    return Optimizer(init, update)
+    return Optimizer(init, tells(update, told_by_inner(optimizer)))
 
 
 def like(new, old):

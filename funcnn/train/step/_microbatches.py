@@ -1,20 +1,25 @@
 """A gradient comes in; its mean over parts of a batch, one after the other, goes out."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
 from funcnn.foundation._dtypes import accumulator
+from funcnn.losses import Average
 
 
 def mean_over_microbatches(gradient: Callable, n: int) -> Callable:
     """Return a function that means `gradient` over `n` parts of its batch.
 
+    A part weighs as much as what it counts, and each as much as any other if the loss tells
+    no count.
+
     Args:
-        gradient: `gradient(params, batch, key, scale) -> (grads, values)`, pytrees of
-            numbers.
+        gradient: `gradient(params, batch, key, scale) -> (grads, (value, metrics, count))`,
+            pytrees of numbers.
         n: how many parts there are.
 
     Returns:
@@ -32,15 +37,36 @@ def mean_over_microbatches(gradient: Callable, n: int) -> Callable:
             return gradient(params, part, jax.random.fold_in(key, i), scale)
 
         def add(total, i):
-            return jax.tree.map(lambda t, a: t + a.astype(t.dtype), total, found(i)), None
+            grads, (value, metrics, count) = found(i)
+            if count is not None:
+                grads, value = jax.tree.map(partial(times, count), (grads, value))
+            new = grads, (value, metrics, count)
+            return jax.tree.map(lambda t, a: t + a.astype(t.dtype), total, new), None
 
         like = jax.eval_shape(found, jnp.int32(0))
         zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, accumulator(a.dtype)), like)
         total, _ = jax.lax.scan(add, zeros, jnp.arange(n, dtype=jnp.int32))
-        grads, values = jax.tree.map(lambda t: t / n, total)
-        return jax.tree.map(lambda g, a: g.astype(a.dtype), grads, like[0]), values
+        grads, (value, metrics, count) = total
+        whole = jnp.float32(n) if count is None else jnp.where(count == 0, 1, count)
+
+        def over(t):
+            return t / whole.astype(t.dtype)
+
+        grads = jax.tree.map(lambda t, a: over(t).astype(a.dtype), grads, like[0])
+        means = jax.tree.map(
+            lambda m: m if isinstance(m, Average) else m / n,
+            metrics,
+            is_leaf=lambda m: isinstance(m, Average),
+        )
+        return grads, (over(value), means, count)
 
     return mean
+
+
+def times(count, a):
+    """The product, in at least float32."""
+    dtype = accumulator(a.dtype)
+    return a.astype(dtype) * count.astype(dtype)
 
 
 def cut(batch, n):

@@ -142,6 +142,25 @@ def axis():
     }
 
 
+def left_out(labels, *first):
+    """Mistakes in what is passed as `(*first, ignore, weights)`, among them labels."""
+    return {
+        "ignore float": (TypeError, "an integer ignore; got 0.5", *first, 0.5),
+        "ignore bool": (TypeError, "an integer ignore; got True", *first, True),
+        "ignore several": (TypeError, "an integer ignore; got 'a'", *first, (1, "a")),
+        "weights": (
+            ValueError,
+            rf"needs weights of shape \({len(labels)},\), one for each example; got \(7,\)",
+            *(*first, None, jnp.ones(7)),
+        ),
+        "weights complex": (
+            TypeError,
+            "needs weights that are numbers; got complex",
+            *(*first, None, jnp.ones(labels.shape, complex)),
+        ),
+    }
+
+
 def classified(scores):
     def labels(what, shape):
         return rf"needs {what} of shape \({shape}\) for {scores} of shape \(3, 5\); got "
@@ -193,13 +212,19 @@ def classified(scores):
         ),
         "no classes": (
             ValueError,
-            rf"needs {scores} of shape \(\.\.\., C\) with C > 0; got \(3, 0\)",
+            rf"needs {scores} of shape \(\.\.\., C\) with C > 1; got \(3, 0\)",
             jnp.ones((3, 0)),
+            LABELS,
+        ),
+        "one class": (
+            ValueError,
+            rf"needs {scores} of at least 2 classes; got .*3, 1\).* binary_cross_entropy",
+            jnp.ones((3, 1)),
             LABELS,
         ),
         "a number": (
             ValueError,
-            rf"needs {scores} of shape \(\.\.\., C\) with C > 0; got \(\)",
+            rf"needs {scores} of shape \(\.\.\., C\) with C > 1; got \(\)",
             jnp.ones(()),
             0,
         ),

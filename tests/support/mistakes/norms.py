@@ -41,7 +41,7 @@ MISTAKES = {
         "groups": (ValueError, "that divide the 4 channels of x; got 3", *GROUPED, 3),
         "no groups": (ValueError, "needs groups of at least 1; got 0", *GROUPED, 0),
         "half a group": (TypeError, "needs an integer groups; got 0.5", *GROUPED, 0.5),
-        "rank": (ValueError, r"1, 2 or 3 spatial axes; got \(3, 4\)", TENSORS[1], V, V, 2),
+        "rank": (ValueError, r"1, 2 or 3 spatial axes; got \(4,\)", V, V, V, 2),
         "None": (TypeError, "offset to be an array; got None", GROUPED[0], V, None, 2),
     },
     "batch_norm": {

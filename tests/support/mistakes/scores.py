@@ -14,14 +14,25 @@ from tests.support.mistakes.common import (
     V,
     axis,
     classified,
+    left_out,
     negative,
     share,
 )
 
 MISTAKES = {
-    "cross_entropy": {**classified("probs"), **negative("eps", PROBS, LABELS)},
+    "cross_entropy": {
+        **classified("probs"),
+        **negative("eps", PROBS, LABELS),
+        **left_out(LABELS, PROBS, LABELS, 0.0),
+    },
     "softmax_cross_entropy": {
         **classified("logits"),
+        **left_out(LABELS, LOGITS, LABELS, 0.0, 0.0),
+        "class weights": (
+            ValueError,
+            r"needs class_weights of shape \(5,\) for logits of shape \(3, 5\); got \(4,\)",
+            *(LOGITS, LABELS, 0.0, 0.0, None, None, V),
+        ),
         **share("label_smoothing", LOGITS, LABELS),
         **negative("z_loss", LOGITS, LABELS, 0.1),
     },
@@ -40,11 +51,19 @@ MISTAKES = {
         "bias short": (ValueError, r"needs bias of shape \(4,\) for weight", *HEAD, V[:3]),
         "no classes": (
             ValueError,
-            r"needs weight with a class; got shape \(3, 0\)",
+            r"needs weight of shape \(..., C\) with C > 1; got \(3, 0\)",
             HEAD[0],
             HEAD[1][:, :0],
             HEAD[2],
         ),
+        "one class": (
+            ValueError,
+            r"weight of at least 2 classes; got shape \(3, 1\).* use binary_cross_entropy",
+            HEAD[0],
+            HEAD[1][:, :1],
+            HEAD[2],
+        ),
+        **left_out(HEAD[2], *CAPPED, None),
         "labels short": (
             ValueError,
             r"needs labels of shape \(2,\) for x of shape \(2, 3\); got \(1,\)",
@@ -72,8 +91,34 @@ MISTAKES = {
         "softcap negative": (ValueError, "softcap of at least 0.0; got -1", *CAPPED, -1),
         "softcap NaN": (ValueError, "softcap of at least 0.0; got nan", *CAPPED, NAN),
         "softcap str": (TypeError, "needs a number for softcap; got 'a'", *CAPPED, "a"),
-        "ignore float": (TypeError, "an integer ignore; got 0.5", *CAPPED, None, 0.5),
-        "ignore bool": (TypeError, "an integer ignore; got True", *CAPPED, None, True),
+    },
+    "binary_cross_entropy": {
+        "integers": (
+            TypeError,
+            "needs logits of a floating-point dtype; got int",
+            *(LABELS, LABELS),
+        ),
+        "labels complex": (
+            TypeError,
+            "needs labels that are numbers; got",
+            *(V, V.astype(complex)),
+        ),
+        "labels short": (
+            ValueError,
+            r"needs labels of the shape of logits, \(4,\); got \(3,\)",
+            *(V, V[:3]),
+        ),
+        "pos_weight": (
+            ValueError,
+            r"needs pos_weight that broadcast to .* logits, \(4,\); got shape \(3,\)",
+            *(V, V, V[:3]),
+        ),
+        "weights larger": (
+            ValueError,
+            r"needs weights that broadcast to .* \(4,\); got shape \(2, 4\)",
+            *(V, V, None, 0.0, jnp.ones((2, 4))),
+        ),
+        **share("label_smoothing", V, V, None),
     },
     "mse": {
         "shapes": (

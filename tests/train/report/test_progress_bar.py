@@ -1,5 +1,6 @@
 """A bar on a terminal, where tqdm is installed, with the latest numbers."""
 
+import re
 import sys
 
 import pytest
@@ -20,6 +21,25 @@ def test_progress_bar(capsys):
     assert "it/s" in shown
     assert f"loss={history.metrics['loss'][-1]:.3g}" in shown
     assert f"eval_loss={history.eval_metrics['loss'][-1]:.3g}" in shown
+
+
+def test_a_bar_of_80_columns_has_the_loss_first_and_then_what_fits(capsys, monkeypatch):
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr("tqdm.std._screen_shape_wrapper", lambda: lambda fp: (80, 24))
+
+    def evaluate(params):
+        return measure(params) | {"a_metric_of_a_very_long_name_indeed": 1.0, "z": 2.0}
+
+    fit(25, progress=True, evaluate=evaluate, log_every=5)
+    shown = capsys.readouterr().err.replace("\n", "\r").split("\r")
+    bars = [line for line in shown if "loss=" in line]
+    assert bars
+    for line in bars:
+        assert len(line) <= 80
+        assert line.endswith("]"), line  # nothing is cut off
+        assert re.search(r"it/s, loss=[\d.]+", line), line
+        assert "a_metric" not in line
+    assert "eval_loss=" in bars[-1]
 
 
 def test_progress_bar_knows_the_end_of_batches(capsys):

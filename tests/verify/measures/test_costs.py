@@ -113,8 +113,7 @@ ALLOWED = {
     "conv": "x, where the reference gathers the few elements that are read at all",
     "conv_transpose": "x and weight, where an empty batch needs neither",
     "batch_norm": "three float32 a channel, more than a bfloat16 batch of one row",
-    "softmax_cross_entropy": "two float32 a row, more than a bfloat16 row of one class",
-    "linear_softmax_cross_entropy": "the same, and the bias, to make the logits again",
+    "linear_softmax_cross_entropy": "two float32 a row, and the bias, for the logits again",
 }
 
 
