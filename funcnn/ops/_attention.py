@@ -42,7 +42,10 @@ causality or a window hides something are cut into strips of queries, each with 
 keys than it sees: with four, a causal mask leaves 5/8 of the work.
 
 **Hard points.** A query that sees no key, or whose scores are all $-\infty$, gives zeros
-and has zero cotangents.
+and has zero cotangents. A key that a query does not see (by the mask, by causality or a
+window, or by a bias of $-\infty$) may hold NaN or inf, as may its value: they reach
+neither $y_t$ nor any cotangent that comes through $t$. Nor does anything of a query that
+sees no key, or of its cotangent. What is seen does: it makes NaN of the query's row.
 """
 
 import math
@@ -84,6 +87,7 @@ def attention(
         k: shape `(B, S, K, D)`, where K divides H.
         v: shape `(B, S, K, E)`.
         mask: booleans that broadcast to `(B, H, T, S)`, true where a query sees a key.
+            What it does not see may hold anything, NaN too.
         bias: broadcasts to `(B, H, T, S)`; added to the scores, and differentiated.
         causal: whether query `i` sees the keys `j <= i` alone.
         scale: of the products, `1 / sqrt(D)` by default.

@@ -25,6 +25,7 @@ class Plan(NamedTuple):
         scale: of the products.
         window: how many keys before and after its own position a query sees; None for all.
         softcap: the bound of scores, or None.
+        exact: whether keys that are hidden may hold anything, NaN too.
     """
 
     rows: int
@@ -34,6 +35,7 @@ class Plan(NamedTuple):
     scale: float
     window: tuple[int | None, int | None]
     softcap: float | None
+    exact: bool = False
 
     @property
     def blocks(self):
@@ -131,7 +133,7 @@ def strips(p: Plan, arrays) -> list[Strip]:
     has a program of its own.
     """
     everything = Strip(p, (0, p.queries), (0, p.keys))
-    if p.window == (None, None) or not known((*arrays[0].shape, p.keys)):
+    if p.exact or p.window == (None, None) or not known((*arrays[0].shape, p.keys)):
         return [everything]
     size = max(NARROWEST, -(-p.queries // STRIPS))
     scores = math.prod(arrays[0].shape[:4]) * p.keys
@@ -149,6 +151,6 @@ def strips(p: Plan, arrays) -> list[Strip]:
             None if after is None or first + after >= end - 1 else after + shift,
         )
         rows, columns = last + 1 - first, end - begin
-        plan = Plan(rows, columns, rows, columns, p.scale, own, p.softcap)
+        plan = Plan(rows, columns, rows, columns, p.scale, own, p.softcap, p.exact)
         found.append(Strip(plan, (first, last + 1), (begin, end)))
     return found
