@@ -87,7 +87,8 @@ def attention(
         k: shape `(B, S, K, D)`, where K divides H.
         v: shape `(B, S, K, E)`.
         mask: booleans that broadcast to `(B, H, T, S)`, true where a query sees a key.
-            What it does not see may hold anything, NaN too.
+            What it does not see may hold anything, NaN too. One of three axes is (H, T, S),
+            and refused if (B, T, S) fits as well.
         bias: broadcasts to `(B, H, T, S)`; added to the scores, and differentiated.
         causal: whether query `i` sees the keys `j <= i` alone.
         scale: of the products, `1 / sqrt(D)` by default.
@@ -110,6 +111,7 @@ def attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap):
     q, k, v, bias = float_arrays("attention", optional=["bias"], q=q, k=k, v=v, bias=bias)
     mask = checked_mask(mask)
     check_shapes(q, k, v)
+    check_mask(mask, q, k)
     arrays = heads.by_head(q, k, v, mask, bias)
     p = plan(arrays, causal, scale, window, softcap)
     out, top, total = blocks.forward(p, arrays)
@@ -159,6 +161,24 @@ def checked_mask(mask):
     if mask.dtype != bool:
         raise TypeError(f"attention needs a mask of booleans; got {mask.dtype}.")
     return mask
+
+
+def check_mask(mask, q, k):
+    """Refuse a mask that is more likely one per example than what NumPy makes of it."""
+    if mask is None or mask.ndim not in (2, 3) or mask.shape[0] == 1:
+        return
+    (b, t, h), s, n = q.shape[:3], k.shape[1], mask.shape[0]
+    if mask.ndim == 3 and n == b:
+        raise ValueError(
+            f"attention needs a mask of three axes to be one per head, (H, T, S) = "
+            f"{(h, t, s)}, and {mask.shape} may be one per example, (B, T, S): give "
+            f"mask[:, None] for that, mask[None] for one per head."
+        )
+    if mask.shape == (b, s) and n != t:
+        raise ValueError(
+            f"attention needs a mask of two axes to be one for all, (T, S) = {(t, s)}, and "
+            f"{mask.shape} is one per example, (B, S): give mask[:, None, None] for that."
+        )
 
 
 def plan(arrays, causal, scale, window, softcap):

@@ -133,3 +133,28 @@ def test_a_key_that_is_nan_and_seen_is_not_swallowed():
         y, dq, *_ = compiled(options)(q, k, v, dy)
         assert np.isnan(y[0, 1:, :2]).any(-1).all()
         assert np.isnan(dq[0, 1:, :2]).any(-1).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 7), (2, 1, 7), (4, 6, 7), (1, 6, 7)])
+@pytest.mark.parametrize("heads", [2, 4])
+def test_a_mask_of_three_axes_is_one_per_head_or_refused(shape, heads):
+    q, k, v, _ = arrays()
+    q, mask = q[:, :, :heads], np.ones(shape, bool)
+    mask[..., 3] = False
+    if shape[0] == 2:  # examples
+        message = rf"needs a mask of three axes .*\({heads}, 6, 7\), and .*mask\[None\]"
+        with pytest.raises(ValueError, match=message):
+            ops.attention(q, k, v, mask)
+        mask = mask[:, None]
+    elif shape[0] not in (1, heads):
+        with pytest.raises(ValueError, match="mask that broadcasts"):
+            ops.attention(q, k, v, mask)
+        return
+    assert np.isfinite(ops.attention(q, k, v, mask)).all()
+
+
+def test_a_mask_of_keys_says_how_it_is_given():
+    q, k, v, _ = arrays()
+    message = r"mask of two axes .*\(6, 7\), and \(2, 7\) .*mask\[:, None, None\]"
+    with pytest.raises(ValueError, match=message):
+        ops.attention(q, k, v, np.ones((2, S), bool))

@@ -71,8 +71,8 @@ def MultiHeadAttention(
     `cache=length` starts one of that length, and what was returned is given to the next
     call, which goes on at the next position, with S the cache's length. Self attention has
     to be causal for that. In cross attention the cache holds what was made of `memory`,
-    whatever the integer, and later calls read no memory. Positions beyond the length give
-    NaN.
+    whatever the integer, and later calls read no memory. Positions beyond the length
+    are an error, or NaN where the cache's position is traced.
 
     Args:
         heads: how many there are.
@@ -97,7 +97,7 @@ def MultiHeadAttention(
             cache nor an integer.
         ValueError: if a number is out of range, or `key_heads` does not divide `heads`; in
             `init` and `apply`, if the shapes do not fit; in `apply`, if self attention with
-            a cache is not causal.
+            a cache is not causal, or the cache is known to be too short.
     """
     boolean(NAME, "causal", causal)
     boolean(NAME, "use_bias", use_bias)

@@ -85,7 +85,7 @@ def check_use(cache, x, cross, causal, window):
     Raises:
         TypeError: if it is none.
         ValueError: if self attention is not causal, attention to a memory is, or a new one
-            is too short for `x`.
+            is too short for `x`, or a cache is known to be.
     """
     _cache.check_cache(NAME, cache)
     if cache is None:
@@ -97,7 +97,9 @@ def check_use(cache, x, cross, causal, window):
             f"{NAME} needs causal=False and window=None for a cache of a memory; got "
             f"{causal} and {window}."
         )
-    if not cross and not isinstance(cache, Cache) and cache < x.shape[1]:
+    if not cross and isinstance(cache, Cache):
+        _cache.check_room(NAME, cache, x.shape[1])
+    elif not cross and cache < x.shape[1]:
         raise ValueError(
             f"{NAME} needs a cache of length {x.shape[1]} or more for x of shape "
             f"{x.shape}; got {cache}."

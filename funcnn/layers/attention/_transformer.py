@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from funcnn import ops
 from funcnn.foundation._checks import as_array, boolean
-from funcnn.layers.attention._cache import Cache, check_cache
+from funcnn.layers.attention._cache import Cache, check_cache, check_room
 from funcnn.layers.attention._embed import Embed, PositionalEmbedding, of_integers
 from funcnn.layers.attention._transformer_block import TransformerBlock
 from funcnn.layers.basic._dense import Dense
@@ -92,7 +92,7 @@ def Transformer(
         TypeError: if an argument has the wrong type or there is no such argument.
         ValueError: if a number is out of range, positions are learned and `length` is not
             given, or an argument not one of those named; in `apply`, if there are more
-            positions than `length`.
+            positions than `length`, or a cache is known to be too short.
     """
     check_options(positions, length, block)
     boolean(NAME, "tied", tied)
@@ -127,6 +127,8 @@ def Transformer(
         x = as_array(NAME, "x", x)
         if x.ndim != 2:
             raise ValueError(f"{NAME} needs x of shape (B, T); got {x.shape}.")
+        if isinstance(cache, Cache):
+            check_room(NAME, cache, x.shape[1])
         with calling(tokens, "tokens") as run:
             y = run(params["tokens"], x)
         if places:

@@ -1,10 +1,11 @@
 """Attention with several heads, against NumPy, and a piece at a time with a cache."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnn.layers import MultiHeadAttention
+from funcnn.layers import MultiHeadAttention, Transformer
 from tests.support.attention import (
     BIAS,
     BOTH,
@@ -165,6 +166,30 @@ def test_beyond_a_caches_length_is_nan():
     y, beyond = map(np.asarray, two_more(params, x))
     assert np.isfinite(y).all()
     assert np.isnan(beyond).all()
+
+
+def test_a_chunk_that_straddles_a_caches_end():
+    layer = MultiHeadAttention(4, causal=True)
+    params, x = params_and_input(layer, SAME)
+    _, cache = layer.apply(params, x[:, :4], cache=6)
+    message = (
+        "MultiHeadAttention needs a cache of length 7 or more for 4 positions and 3 "
+        "further positions; got one of length 6."
+    )
+    fails(ValueError, message, layer.apply, params, x[:, :3], cache=cache)
+    traced = jax.jit(lambda p, x, cache: layer.apply(p, x, cache=cache)[0])
+    assert np.isnan(traced(params, x[:, :3], cache)).all()
+    long = jnp.concatenate([x, x], 1)
+    message = (
+        "needs a cache of length 10 or more for 10 further positions; got one of length 6"
+    )
+    fails(ValueError, message, traced, params, long, cache)
+    model = Transformer(9, 8, 2, 2)
+    ids = jnp.zeros((1, 4), jnp.int32)
+    params = model.init(KEY, ids)
+    _, cache = model.apply(params, ids, cache=5)
+    message = "Transformer needs a cache of length 6 or more for 4 positions and 2 further"
+    fails(ValueError, message, model.apply, params, ids[:, :2], cache=cache)
 
 
 def test_wrong_attention():
