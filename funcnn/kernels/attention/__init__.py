@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.kernels.attention._blocks import backward_in_blocks, in_blocks
+from funcnn.kernels.attention._drop import drop as drop
+from funcnn.kernels.attention._drop import factors as factors
 from funcnn.kernels.attention._hidden import backward_guarded, forward_guarded
 from funcnn.kernels.attention._plan import Plan, strips
 from funcnn.kernels.attention._plan import plan as plan

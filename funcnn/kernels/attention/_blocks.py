@@ -18,6 +18,7 @@ from funcnn.kernels.attention._arrays import (
     part_of,
     products,
 )
+from funcnn.kernels.attention._drop import factors
 from funcnn.kernels.attention._plan import Plan
 
 
@@ -35,7 +36,7 @@ def in_blocks(p: Plan, arrays):
             top = jnp.maximum(s.max(-1, keepdims=True), jnp.finfo(s.dtype).min)
             top = jax.lax.stop_gradient(top)  # what is made of it does not depend on it
             e = jnp.exp(s - top)
-            out = over_keys(e, cut(v, 2, j, p.columns))
+            out = over_keys(dropped(p, e, i, j), cut(v, 2, j, p.columns))
             return top, e.sum(-1, keepdims=True), out
 
         if p.blocks[1] == 1:
@@ -89,8 +90,8 @@ def backward_in_blocks(p: Plan, arrays, rows):
             s, slope, keep = scores(p, queries, k, mask, bias, i, j)
             s = s if keep is None else jnp.where(keep, s, -jnp.inf)
             e = shown(jnp.exp(s - peak), keep)
-            dv = added(dv, {2: j}, over_queries(e, g))
-            de = products(g, cut(v, 2, j, p.columns))
+            dv = added(dv, {2: j}, over_queries(dropped(p, e, i, j), g))
+            de = dropped(p, products(g, cut(v, 2, j, p.columns)), i, j)
             ds = shown(e * (de - pulled), keep)
             if dbias is not None:
                 at = {axis: n for axis, n in ((3, i), (4, j)) if dbias.shape[axis] > 1}
@@ -137,6 +138,14 @@ def scores(p: Plan, queries, k, mask, bias, i, j):
     if mask is not None:
         conditions.append(block(mask, p, i, j))
     return s, slope, functools.reduce(jnp.logical_and, conditions) if conditions else None
+
+
+def dropped(p: Plan, weights, i, j):
+    """The weights of a block, or their cotangents, those dropped 0, the others larger."""
+    if p.drop is None:
+        return weights
+    start = i * p.rows, j * p.columns
+    return weights * factors(p.drop, weights.shape, *start, weights.dtype)
 
 
 def visible(p: Plan, i, j):

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._compiler import known
+from funcnn.kernels.attention._drop import Drop
 
 BLOCK = 2**22  # scores at once: few large products rather than many small ones
 SHORTEST = 32  # queries or keys in a block
@@ -26,6 +27,7 @@ class Plan(NamedTuple):
         window: how many keys before and after its own position a query sees; None for all.
         softcap: the bound of scores, or None.
         exact: whether keys that are hidden may hold anything, NaN too.
+        drop: dropout of weights, or None.
     """
 
     rows: int
@@ -36,6 +38,7 @@ class Plan(NamedTuple):
     window: tuple[int | None, int | None]
     softcap: float | None
     exact: bool = False
+    drop: Drop | None = None
 
     @property
     def blocks(self):
@@ -55,7 +58,7 @@ class Plan(NamedTuple):
         return first, end
 
 
-def plan(q, k, scale, window, softcap) -> Plan:
+def plan(q, k, scale, window, softcap, drop=None) -> Plan:
     """Choose the blocks.
 
     All scores are one if they are few; else blocks are about square, as queries and keys
@@ -68,7 +71,7 @@ def plan(q, k, scale, window, softcap) -> Plan:
         rows = min(rows, max(math.isqrt(most), SHORTEST))
         columns = min(columns, max(most // rows, SHORTEST))
         rows, columns = even(queries, rows), even(keys, columns)
-    return Plan(rows, columns, queries, keys, scale, window, softcap)
+    return Plan(rows, columns, queries, keys, scale, window, softcap, drop=drop)
 
 
 def even(length, most):
@@ -151,6 +154,7 @@ def strips(p: Plan, arrays) -> list[Strip]:
             None if after is None or first + after >= end - 1 else after + shift,
         )
         rows, columns = last + 1 - first, end - begin
-        plan = Plan(rows, columns, rows, columns, p.scale, own, p.softcap, p.exact)
+        drop = p.drop and p.drop._replace(first=(first, begin))
+        plan = Plan(rows, columns, rows, columns, p.scale, own, p.softcap, p.exact, drop)
         found.append(Strip(plan, (first, last + 1), (begin, end)))
     return found

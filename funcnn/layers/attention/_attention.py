@@ -1,6 +1,7 @@
 """Attention with several heads."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 from jax.nn import initializers
@@ -19,6 +20,7 @@ from funcnn.layers.attention._heads import (
     rope_base,
     turned,
     weights,
+    with_key_mask,
 )
 from funcnn.layers.basic._dense import GLOROT_NORMAL
 from funcnn.layers.protocol._layer import Layer, constructor
@@ -41,6 +43,7 @@ def MultiHeadAttention(
     rope: bool | float = False,
     use_bias: bool = True,
     dropout: float = 0.0,
+    attention_dropout: float = 0.0,
     weight_init: Callable = GLOROT_NORMAL,
     bias_init: Callable = initializers.zeros,
 ) -> Layer:
@@ -61,11 +64,13 @@ def MultiHeadAttention(
     `value` of `(m, key_heads * D)`, and `output` of `(heads * D, features)`; without biases
     if `use_bias=False`. Each starts as a `Dense` of its shape would.
 
-    `apply(params, x, *, key=None, mask=None, bias=None, cache=None, return_weights=False)`:
-    `mask`, booleans that are true where a query sees a key, and `bias`, which is added to
-    the scores, broadcast to `(B, heads, T, S)`. So `real[:, None, None, :]` hides keys that
-    are padding. With `return_weights`, `apply` returns `(y, weights)`, the latter of shape
-    `(B, heads, T, S)`: for looking at, as it takes time and memory that `y` alone does not.
+    `apply(params, x, *, key=None, mask=None, bias=None, key_mask=None, key_lengths=None,
+    cache=None, return_weights=False)`: `mask`, booleans that are true where a query sees a
+    key, and `bias`, which is added to the scores, broadcast to `(B, heads, T, S)`. Keys
+    that are padding are hidden by `key_mask`, booleans of shape `(B, S)` that are true
+    where a key counts, or by `key_lengths`, integers of shape `(B,)`, how many do. With
+    `return_weights`, `apply` returns `(y, weights)`, the latter of shape `(B, heads, T,
+    S)`: for looking at, as it takes time and memory that `y` alone does not.
 
     With a cache `apply` returns `(y, cache)`, or `(y, weights, cache)`. The integer
     `cache=length` starts one of that length, and what was returned is given to the next
@@ -88,7 +93,8 @@ def MultiHeadAttention(
         rope: whether queries and keys are turned by their positions, or the base of that;
             see `ops.rope`.
         use_bias: whether the four products add a bias.
-        dropout: share of the output to drop when there is a key. Weights are never dropped.
+        dropout: share of the output to drop when there is a key.
+        attention_dropout: share of the weights to drop when there is a key.
         weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`.
         bias_init: likewise.
 
@@ -105,6 +111,7 @@ def MultiHeadAttention(
     softcap = checked_softcap(NAME, softcap)
     base = rope_base(rope)
     dropout = number(NAME, "dropout", dropout, low=0.0, high=1.0)
+    attention_dropout = number(NAME, "attention_dropout", attention_dropout, 0.0, 1.0)
 
     def init(key, shape):
         x, memory, _ = pair(describe(NAME, shape))
@@ -123,7 +130,16 @@ def MultiHeadAttention(
         }
 
     def apply(
-        params, x, *, key=None, mask=None, bias=None, cache=None, return_weights=False
+        params,
+        x,
+        *,
+        key=None,
+        mask=None,
+        bias=None,
+        key_mask=None,
+        key_lengths=None,
+        cache=None,
+        return_weights=False,
     ):
         check_params(NAME, params, *PRODUCTS)
         x, memory, cross = pair(x)
@@ -139,10 +155,15 @@ def MultiHeadAttention(
             k = turned(k, 0 if cross else first, base)
             v = product(params["value"], memory, groups, width)
         k, v, cache, keep = remembered(cache, k, v, x.shape[1], cross, window)
-        options = {"causal": causal, "window": window, "softcap": softcap}
+        mask = with_key_mask(mask, key_mask, k)
+        options: dict[str, Any] = {"causal": causal, "window": window}
         if keep is not None:  # that is causal, and has the window
             mask = keep if mask is None else keep & as_array(NAME, "mask", mask)
-            options = {"softcap": softcap}
+            options = {}
+        options |= {"softcap": softcap, "key_lengths": key_lengths}
+        if attention_dropout and key is not None:
+            key, weight_key = jax.random.split(key)
+            options |= {"dropout": attention_dropout, "key": weight_key}
         y = ops.attention(q, k, v, mask, bias, **options)
         y = y.reshape(*x.shape[:2], heads * width)
         y = ops.dense(y, params["output"]["weight"], params["output"].get("bias"))

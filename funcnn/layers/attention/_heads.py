@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn import ops
-from funcnn.foundation._checks import float_arrays, integer, number
+from funcnn.foundation._checks import as_array, float_arrays, integer, number
 from funcnn.layers.attention import _cache
 from funcnn.layers.attention._cache import Cache
 
@@ -104,6 +104,35 @@ def check_use(cache, x, cross, causal, window):
             f"{NAME} needs a cache of length {x.shape[1]} or more for x of shape "
             f"{x.shape}; got {cache}."
         )
+
+
+def with_key_mask(mask, key_mask, k):
+    """The mask, and of each example no keys but those that count.
+
+    Raises:
+        TypeError: if `key_mask` is not boolean.
+        ValueError: if there is not one for each key.
+    """
+    if key_mask is None:
+        return mask
+    key_mask = as_array(NAME, "key_mask", key_mask)
+    if key_mask.dtype != bool:
+        raise TypeError(f"{NAME} needs a key_mask of booleans; got {key_mask.dtype}.")
+    if key_mask.shape != k.shape[:2]:
+        raise ValueError(
+            f"{NAME} needs a key_mask of shape (B, S) = {k.shape[:2]}; got "
+            f"{key_mask.shape}."
+        )
+    key_mask = key_mask[:, None, None]
+    if mask is None:
+        return key_mask
+    mask = as_array(NAME, "mask", mask)
+    if mask.ndim == 3:  # told from one per example by four axes alone
+        raise ValueError(
+            f"{NAME} needs a mask of four axes, (B, heads, T, S), or two beside a "
+            f"key_mask; got {mask.shape}."
+        )
+    return key_mask & mask
 
 
 def product(params, x, heads, width):

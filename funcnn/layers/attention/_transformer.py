@@ -65,10 +65,11 @@ def Transformer(
     is one; `blocks`, with a first axis of length `depth`; `norm`; and `head`, a `weight` of
     shape `(features, vocabulary)`, unless it is tied. All are in float32.
 
-    `apply(params, ids, *, key=None, head=True, cache=None, mask=None, bias=None)`: with
-    `head=False`, what the head would be given, of shape `(B, T, features)`. The last two
-    are those of `MultiHeadAttention`. With a cache it returns `(y, cache)`: the integer
-    `cache=length` starts one, and later calls go on from what was returned.
+    `apply(params, ids, *, key=None, head=True, cache=None, mask=None, bias=None,
+    key_mask=None, key_lengths=None)`: with `head=False`, what the head would be given, of
+    shape `(B, T, features)`. The last four are those of `MultiHeadAttention`. With a cache
+    it returns `(y, cache)`: the integer `cache=length` starts one, and later calls go on
+    from what was returned.
 
     Args:
         vocabulary: how many tokens there are.
@@ -86,7 +87,7 @@ def Transformer(
         remat: whether the backward pass computes blocks again; see `Stack`.
         scan: whether blocks are a loop; see `Stack`.
         **block: the other arguments of `TransformerBlock`: `hidden`, `activation`,
-            `key_heads`, `window`, `softcap`, `rope` for its base, and so on.
+            `key_heads`, `window`, `softcap`, `attention_dropout`, `rope`, and so on.
 
     Raises:
         TypeError: if an argument has the wrong type or there is no such argument.
