@@ -1,6 +1,6 @@
 """Attention with several heads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from funcnn.layers.attention._heads import (
     head_width,
     pair,
     product,
-    rope_base,
+    rope_options,
     turned,
     weights,
     with_key_mask,
@@ -40,7 +40,7 @@ def MultiHeadAttention(
     key_heads: int | None = None,
     window: int | tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
-    rope: bool | float = False,
+    rope: bool | float | Mapping = False,
     use_bias: bool = True,
     dropout: float = 0.0,
     attention_dropout: float = 0.0,
@@ -90,8 +90,8 @@ def MultiHeadAttention(
             attention, arXiv:2305.13245).
         window: positions before and after its own that one sees; see `ops.attention`.
         softcap: bounds the scores; see `ops.attention`.
-        rope: whether queries and keys are turned by their positions, or the base of that;
-            see `ops.rope`.
+        rope: whether queries and keys are turned by their positions, the base of that, or a
+            dict of `base`, `features`, `interleaved`, `scaling`; see `ops.rope`.
         use_bias: whether the four products add a bias.
         dropout: share of the output to drop when there is a key.
         attention_dropout: share of the weights to drop when there is a key.
@@ -109,7 +109,7 @@ def MultiHeadAttention(
     boolean(NAME, "use_bias", use_bias)
     heads, groups = checked_heads(heads, key_heads, features, head_features)
     softcap = checked_softcap(NAME, softcap)
-    base = rope_base(rope)
+    turns = rope_options(rope)
     dropout = number(NAME, "dropout", dropout, low=0.0, high=1.0)
     attention_dropout = number(NAME, "attention_dropout", attention_dropout, 0.0, 1.0)
 
@@ -147,12 +147,12 @@ def MultiHeadAttention(
         check_use(cache, x, cross, causal, window)
         goes_on = isinstance(cache, Cache)
         first = cache.position if goes_on else 0
-        q = turned(product(params["query"], x, heads, width), first, base)
+        q = turned(product(params["query"], x, heads, width), first, turns)
         if cross and goes_on:
             k, v = cache.keys, cache.values
         else:
             k = product(params["key"], memory, groups, width)
-            k = turned(k, 0 if cross else first, base)
+            k = turned(k, 0 if cross else first, turns)
             v = product(params["value"], memory, groups, width)
         k, v, cache, keep = remembered(cache, k, v, x.shape[1], cross, window)
         mask = with_key_mask(mask, key_mask, k)

@@ -9,7 +9,7 @@ from jax.nn import initializers
 from funcnn import ops
 from funcnn.foundation._checks import as_array, float_arrays, integer
 from funcnn.foundation._dtypes import promote, upcast
-from funcnn.kernels._angles import cos_sin
+from funcnn.kernels._angles import cos_sin, geometric
 from funcnn.layers.attention._cache import positions
 from funcnn.layers.protocol._layer import Layer, constructor
 from funcnn.layers.protocol._params import check_params, drawn
@@ -147,7 +147,8 @@ def PositionalEmbedding(
 
 def sinusoids(x, at):
     """Sine and cosine of each frequency in turn, `at` each position of `x: (..., T, d)`."""
-    cos, sin = cos_sin(at, x.shape[-1] // 2, 1e4, upcast(x).dtype, x.shape)
+    frequencies = geometric(x.shape[-1] // 2, 1e4)
+    cos, sin = cos_sin(at, frequencies, upcast(x).dtype, x.shape)
     return jnp.stack([sin, cos], -1).reshape(x.shape[-2:])
 
 

@@ -1,6 +1,6 @@
 """A transformer's block: attention, then a perceptron for each position."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -37,7 +37,7 @@ def TransformerBlock(
     head_features: int | None = None,
     window: int | tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
-    rope: bool | float = False,
+    rope: bool | float | Mapping = False,
     use_bias: bool = True,
     weight_init: Callable = GLOROT_NORMAL,
     bias_init: Callable = initializers.zeros,

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from funcnn import ops
 from funcnn.layers import MultiHeadAttention, Transformer
 from tests.support.attention import (
     BIAS,
@@ -229,3 +230,26 @@ def test_wrong_attention():
     message = f"{name} needs a cache that it returned, or an integer"
     fails(TypeError, message, causal.apply, params, x, cache=(x, x))
     fails(TypeError, message, causal.apply, params, x, cache=True)
+
+
+def test_rotations_of_some_features_are_the_ops():
+    options = {"base": 100.0, "features": 2, "interleaved": True, "scaling": 2.0}
+    layer = MultiHeadAttention(2, causal=True, rope=options)
+    params, x = params_and_input(layer, SAME)
+    y, cache = layer.apply(params, x[:, :4], cache=5)
+    got = jnp.concatenate([y, layer.apply(params, x[:, 4:], cache=cache)[0]], 1)
+    q, k, v = (
+        ops.dense(x, **params[name]).reshape(2, 5, 2, 4)
+        for name in ("query", "key", "value")
+    )
+    q, k = (ops.rope(a, **options) for a in (q, k))
+    want = ops.dense(
+        ops.attention(q, k, v, causal=True).reshape(x.shape), **params["output"]
+    )
+    close(got, want)
+    message = (
+        "MultiHeadAttention needs rope with base, features, interleaved, scaling; got "
+    )
+    fails(ValueError, f"{message}theta.", MultiHeadAttention, 2, rope={"theta": 1.0})
+    message = "MultiHeadAttention's rope needs base of at least 1.0; got 0.5."
+    fails(ValueError, message, MultiHeadAttention, 2, rope={"base": 0.5})
