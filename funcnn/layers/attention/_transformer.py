@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from funcnn import ops
 from funcnn.foundation._checks import as_array, boolean
+from funcnn.foundation._dtypes import upcast
 from funcnn.layers.attention._cache import Cache, check_cache, check_room
 from funcnn.layers.attention._embed import Embed, PositionalEmbedding, of_integers
 from funcnn.layers.attention._transformer_block import TransformerBlock
@@ -134,7 +135,7 @@ def Transformer(
             y = run(params["tokens"], x)
         if places:
             if added == "sinusoidal":
-                y = y * features**0.5
+                y = lengthened(y)
             start = cache.position[0] if isinstance(cache, Cache) else None
             with calling(places, "positions") as run:
                 y = run(params["positions"], y, start=start)
@@ -152,6 +153,11 @@ def Transformer(
         return y if cache is None else (y, cache)
 
     return Layer(init, apply)
+
+
+def lengthened(y):
+    """Embeddings times the square root of their features, which 16 bits would round."""
+    return (upcast(y) * y.shape[-1] ** 0.5).astype(y.dtype)
 
 
 def check_options(positions, length, block):
