@@ -13,17 +13,40 @@ from funcnn.foundation._compiler import apart
 TURN = 2.0**32  # parts, so that integers that overflow lose whole turns
 
 
-def cos_sin(positions, n, base, dtype, shape):
+def geometric(n, base, scaling=None):
+    """Frequency `i` of `n`, `base ** (-i / n)`, in NumPy, and slower by `scaling`.
+
+    Args:
+        n: how many frequencies.
+        base: one over the frequency that would come after the last.
+        scaling: None; a factor, by which all are divided; `("ntk", factor)`, which changes
+            the base so that the first stays and the last is divided; or `("llama3", factor,
+            low, high, length)`, as Llama 3.1 does: waves that are shorter than
+            `length / high` positions stay, those longer than `length / low` are divided,
+            and what is between is in between.
+    """
+    if scaling is None:
+        return float(base) ** (-np.arange(n) / n)
+    if not isinstance(scaling, tuple):
+        return geometric(n, base) / scaling
+    kind, factor, *more = scaling
+    if kind == "ntk":
+        return geometric(n, base * factor ** (n / max(n - 1, 1)))
+    low, high, length = more
+    plain = geometric(n, base)
+    kept = np.clip((length * plain / (2 * np.pi) - low) / (high - low), 0, 1)
+    return kept * plain + (1 - kept) * plain / factor
+
+
+def cos_sin(positions, frequencies, dtype, shape):
     """Cosine and sine of each position times each frequency: two arrays `(..., n)`.
 
     Args:
         positions: integers of shape `(...)`.
-        n: how many frequencies.
-        base: one over the frequency that would come after the last.
+        frequencies: `n` of them, a NumPy array of float64, radians a position.
         dtype: of the result, float32 or float64.
         shape: of what reads them; see `apart`.
     """
-    frequencies = float(base) ** (-np.arange(n) / n)
     if jnp.finfo(dtype).bits > 32:
         return apart(_of_products, shape, positions, jnp.asarray(frequencies, dtype))
     turns = frequencies / (2 * np.pi)

@@ -32,6 +32,10 @@ the last summed over the axes along which $b$ was broadcast, and $\bar k_s$, $\b
 the query heads that share them. With a soft cap, $\bar a$ on its way to $q$ and $k$ is
 multiplied by $1 - \tanh^2$.
 
+**Dropout.** With independent $d_{ts}$, 0 for a share $r$ of them and $1 / (1 - r)$ for the
+others, $y_t = \sum_s d_{ts} p_{ts} v_s$. So $d_{ts}\,\bar y_t$ stands for $\bar y_t$ in
+$\bar v_s$ and in the product with $v_s$, and $\delta_t = \bar y_t \cdot y_t$ still.
+
 **Residuals.** The inputs, $y$, and two numbers a row, $m$ and $z$: rounded into one, large
 scores would lose the digits by which they differ. The scores are computed again, block by
 block, so that memory grows with $T + S$ and not with $T S$.
@@ -42,27 +46,30 @@ causality or a window hides something are cut into strips of queries, each with 
 keys than it sees: with four, a causal mask leaves 5/8 of the work.
 
 **Hard points.** A query that sees no key, or whose scores are all $-\infty$, gives zeros
-and has zero cotangents.
+and has zero cotangents. A key that a query does not see (by the mask, by causality or a
+window, or by a bias of $-\infty$) may hold NaN or inf, as may its value: they reach
+neither $y_t$ nor any cotangent that comes through $t$. Nor does anything of a query that
+sees no key, or of its cotangent. What is seen does: it makes NaN of the query's row.
 """
 
-import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from funcnn.foundation._checks import as_array, boolean, float_arrays, integer, number
-from funcnn.foundation._checks import softcap as checked_softcap
+from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import promote
 from funcnn.kernels import attention as blocks
+from funcnn.kernels.attention import _arguments as arguments
 from funcnn.kernels.attention import _heads as heads
 
 Window = int | tuple[int | None, int | None] | None
 
 
-@partial(custom_vjp, nondiff_argnums=(5, 6, 7, 8))
+@partial(custom_vjp, nondiff_argnums=(5, 6, 7, 8, 10))
 def attention(
     q: jax.Array,
     k: jax.Array,
@@ -73,6 +80,9 @@ def attention(
     scale: float | None = None,
     window: Window = None,
     softcap: float | None = None,
+    key_lengths: jax.Array | None = None,
+    dropout: float = 0.0,
+    key: jax.Array | None = None,
 ) -> jax.Array:
     """Mean of values, weighted by the softmax of queries' products with keys.
 
@@ -84,100 +94,79 @@ def attention(
         k: shape `(B, S, K, D)`, where K divides H.
         v: shape `(B, S, K, E)`.
         mask: booleans that broadcast to `(B, H, T, S)`, true where a query sees a key.
+            What it does not see may hold anything, NaN too. One of three axes is (H, T, S),
+            and refused if (B, T, S) fits as well.
         bias: broadcasts to `(B, H, T, S)`; added to the scores, and differentiated.
         causal: whether query `i` sees the keys `j <= i` alone.
         scale: of the products, `1 / sqrt(D)` by default.
         window: query `i` sees the keys from `i - before` to `i + after` alone, with
             `window = (before, after)`, None for no bound; an integer stands for both.
         softcap: bounds products, scaled, by `softcap * tanh(product / softcap)`.
+        key_lengths: integers of shape `(B,)`: only so many keys of each example are seen.
+        dropout: the share of weights to drop, in [0, 1]; the others are scaled up.
+        key: a key of `jax.random`, for dropout.
 
     Returns:
         Shape `(B, T, H, E)`, the dtype that q, k and v promote to. Softmax and sums are
         computed in at least float32.
 
     Raises:
-        TypeError: if q, k, v or bias is not floating-point, or mask or causal not boolean.
+        TypeError: if q, k, v or bias is not floating-point, mask or causal not boolean, or
+            there is dropout and no key.
         ValueError: if shapes do not fit, or a number is out of range.
     """
-    return attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap)[0]
+    options = causal, scale, window, softcap, key_lengths, dropout, key
+    return attention_fwd(q, k, v, mask, bias, *options)[0]
 
 
-def attention_fwd(q, k, v, mask, bias, causal, scale, window, softcap):
+def attention_fwd(
+    q, k, v, mask, bias, causal, scale, window, softcap, key_lengths, dropout, key
+):
     q, k, v, bias = float_arrays("attention", optional=["bias"], q=q, k=k, v=v, bias=bias)
-    mask = checked_mask(mask)
-    check_shapes(q, k, v)
+    mask = arguments.checked_mask(mask)
+    arguments.check_shapes(q, k, v)
+    arguments.check_mask(mask, q, k)
+    mask = arguments.within(key_lengths, mask, q, k)
     arrays = heads.by_head(q, k, v, mask, bias)
-    p = plan(arrays, causal, scale, window, softcap)
+    drop = arguments.checked_drop(dropout, key, q)
+    p = arguments.plan(arrays, causal, scale, window, softcap, drop)
     out, top, total = blocks.forward(p, arrays)
     b, t, h = q.shape[:3]
     y = jnp.moveaxis(out, 3, 1).reshape(b, t, h, v.shape[-1]).astype(promote(q, k, v))
-    return y, (q, k, v, mask, bias, y, top, total)
+    return y, (q, k, v, mask, bias, y, top, total, key)
 
 
-def attention_bwd(causal, scale, window, softcap, residuals, dy):
-    q, k, v, mask, bias, y, top, total = residuals
+def attention_bwd(causal, scale, window, softcap, dropout, residuals, dy):
+    q, k, v, mask, bias, y, top, total, key = residuals
     arrays = heads.by_head(q, k, v, mask, bias)
-    p = plan(arrays, causal, scale, window, softcap)
+    p = arguments.plan(
+        arrays, causal, scale, window, softcap, arguments.checked_drop(dropout, key, q)
+    )
     like = arrays[0]
     out, dout = (heads.queries_by_head(a.astype(like.dtype), k.shape[2]) for a in (y, dy))
     dq, dk, dv, dbias = blocks.backward(p, arrays, out, top, total, dout)
     dq = jnp.moveaxis(dq, 3, 1).reshape(q.shape)
     dk, dv = jnp.swapaxes(dk, 1, 2), jnp.swapaxes(dv, 1, 2)
     dbias = None if bias is None else dbias.reshape(bias.shape)
-    return cast_like((dq, dk, dv, None, dbias), (q, k, v, mask, bias))
+    return *cast_like((dq, dk, dv, None, dbias), (q, k, v, mask, bias)), None, None
 
 
 attention.defvjp(attention_fwd, attention_bwd)
 
 
-def check_shapes(q, k, v):
-    if not (q.ndim == k.ndim == v.ndim == 4):
-        raise ValueError(
-            "attention needs q, k and v with four axes; got shapes "
-            f"{q.shape}, {k.shape} and {v.shape}."
-        )
-    (b, _, h, d), (s, heads) = q.shape, k.shape[1:3]
-    if k.shape != (b, s, heads, d) or v.shape[:3] != (b, s, heads):
-        raise ValueError(
-            f"attention needs k of shape ({b}, S, K, {d}) and v of shape ({b}, S, K, E) "
-            f"for q of shape {q.shape}; got k {k.shape} and v {v.shape}."
-        )
-    if heads == 0 or h % heads:
-        raise ValueError(
-            f"attention needs heads of k that divide the {h} of q; got {heads}."
-        )
-
-
-def checked_mask(mask):
-    if mask is None:
-        return None
-    mask = as_array("attention", "mask", mask)
-    if mask.dtype != bool:
-        raise TypeError(f"attention needs a mask of booleans; got {mask.dtype}.")
-    return mask
-
-
-def plan(arrays, causal, scale, window, softcap):
-    """The options, judged, and the blocks that the shapes ask for."""
-    q, k = arrays[:2]
-    scale = 1 / math.sqrt(max(q.shape[-1], 1)) if scale is None else scale
-    scale = number("attention", "scale", scale)
-    softcap = checked_softcap("attention", softcap)
-    boolean("attention", "causal", causal)
-    sides = window if isinstance(window, tuple) else (window, window)
-    if len(sides) != 2:
-        raise ValueError(f"attention needs a window of two sides; got {window}.")
-    before, after = (
-        None if side is None else integer("attention", "window", side, minimum=0)
-        for side in sides
-    )
-    if causal:
-        after = 0
-    return blocks.plan(q, k, scale, (before, after), softcap)
-
-
 def attention_reference(
-    q, k, v, mask=None, bias=None, causal=False, scale=None, window=None, softcap=None
+    q,
+    k,
+    v,
+    mask=None,
+    bias=None,
+    causal=False,
+    scale=None,
+    window=None,
+    softcap=None,
+    key_lengths=None,
+    dropout=0.0,
+    key=None,
 ):
     """The definition, left to `jax.grad`; a row without keys is a row of zeros."""
     k, v = (jnp.repeat(a, q.shape[2] // k.shape[2], 2) for a in (k, v))
@@ -193,11 +182,19 @@ def attention_reference(
     before, after = window if isinstance(window, tuple) else (window, window)
     keep = keep if before is None else keep & (j >= i - before)
     keep = keep if after is None else keep & (j <= i + after)
+    if key_lengths is not None:
+        keep = keep & (j < key_lengths.astype(j.dtype)[:, None, None, None])
     scores = jnp.where(keep, scores, -jnp.inf)
     top = jax.lax.stop_gradient(scores.max(-1, keepdims=True, initial=-jnp.inf))
     e = jnp.exp(scores - jnp.where(top == -jnp.inf, 0, top))
     total = e.sum(-1, keepdims=True)
-    return jnp.einsum("bhts,bshd->bthd", e / jnp.where(total == 0, 1, total), v)
+    weights = e / jnp.where(total == 0, 1, total)
+    if dropout:
+        b, h, t, s = weights.shape
+        drop = blocks.drop(key, dropout, t)
+        kept = blocks.factors(drop, (b, h, 1, t, s), 0, 0, weights.dtype)
+        weights = weights * kept.reshape(weights.shape)
+    return jnp.einsum("bhts,bshd->bthd", weights, v)
 
 
 def attention_cases(rng):
@@ -219,6 +216,26 @@ def attention_cases(rng):
         "sliding window": (*same, None, None, True, None, (1, None)),
         "scale, softcap": (q, k, v, None, None, False, 2.0, None, 1.5),
         "everything": (q, k, v, mask, normal((2, 3, 5)), True, 0.5, (2, 0), 3.0),
+        "lengths": (q, k, v, None, None, False, *3 * [None], np.array([5, 2])),
+        "lengths, mask, causal": (
+            *same,
+            mask[..., :3],
+            None,
+            True,
+            *3 * [None],
+            np.array([0, 2]),
+        ),
+        "dropout": (
+            q,
+            k,
+            v,
+            None,
+            None,
+            False,
+            *4 * [None],
+            0.4,
+            jax.random.key(rng.integers(1 << 31)),
+        ),
         "sharp": (1e2 * q, k, v),
         "one key": (q, k[:, :1], v[:, :1]),
         "empty batch": (q[:0], k[:0], v[:0]),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from funcnn import ops
+from funcnn.kernels._angles import geometric
 from tests.support.hard_points import (
     DTYPES,
     ROUNDING,
@@ -76,3 +77,51 @@ def test_rope_depends_on_distances_and_its_pullback_undoes_it(dtype):
     assert y.dtype == dx.dtype == dtype
     close(dx, q, 0, tolerance)
     close(y[:, 0], q[:, 0], 0)
+
+
+def test_rope_of_interleaved_pairs_is_that_of_halves_in_another_order():
+    x = normal(1, 5, 2, 6)
+    order = np.array([0, 2, 4, 1, 3, 5])
+    halves = ops.rope(x[..., order])
+    close(ops.rope(x, interleaved=True)[..., order], halves, 1e-15)
+
+
+def test_rope_scaled_by_a_factor_is_rope_at_positions_between():
+    x = normal(1, 4, 1, 6)
+    slow = ops.rope(x, np.array([0, 3, 6, 12]), scaling=3.0)
+    close(slow, ops.rope(x, np.array([0, 1, 2, 4])), 1e-15)
+
+
+def test_scaled_frequencies():
+    plain = 1e4 ** (-np.arange(32) / 32)
+    ntk = geometric(32, 1e4, ("ntk", 8.0))
+    assert ntk[0] == 1
+    np.testing.assert_allclose(ntk[-1], plain[-1] / 8, rtol=1e-12)
+    llama = geometric(32, 1e4, ("llama3", 8.0, 1.0, 4.0, 1000.0))
+    turns = 1000 * plain / (2 * np.pi)
+    np.testing.assert_allclose(llama[turns > 4], plain[turns > 4], rtol=1e-12)
+    np.testing.assert_allclose(llama[turns < 1], plain[turns < 1] / 8, rtol=1e-12)
+    between = (turns > 1) & (turns < 4)
+    assert between.any()
+    assert (np.diff(llama) < 0).all()
+
+
+@pytest.mark.parametrize(
+    "options, kind, message",
+    [
+        ({"features": 3}, ValueError, "needs an even number of features of at most 6 to t"),
+        ({"features": 8}, ValueError, "needs an even number of features of at most 6 to t"),
+        ({"scaling": 0.5}, ValueError, "needs scaling of at least 1.0; got 0.5."),
+        ({"scaling": ("yarn", 2.0)}, ValueError, "needs a scaling of a factor, "),
+        ({"scaling": ("llama3", 8.0)}, ValueError, "needs a scaling of a factor, "),
+        (
+            {"scaling": ("llama3", 8.0, 4.0, 1.0, 9)},
+            ValueError,
+            "needs a scaling whose low is below its ",
+        ),
+        ({"interleaved": 1}, TypeError, "needs a bool for interleaved; got 1."),
+    ],
+)
+def test_wrong_rotations(options, kind, message):
+    with pytest.raises(kind, match=f"^rope {message}"):
+        ops.rope(normal(1, 2, 1, 6), **options)

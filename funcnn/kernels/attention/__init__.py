@@ -12,6 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.kernels.attention._blocks import backward_in_blocks, in_blocks
+from funcnn.kernels.attention._drop import drop as drop
+from funcnn.kernels.attention._drop import factors as factors
+from funcnn.kernels.attention._hidden import backward_guarded, forward_guarded
 from funcnn.kernels.attention._plan import Plan, strips
 from funcnn.kernels.attention._plan import plan as plan
 
@@ -21,12 +24,23 @@ def forward(p: Plan, arrays):
 
     They are the largest score, and the sum of all `exp(score - largest)`.
     """
-    parts = [in_blocks(part.plan, part.cut(*arrays)) for part in strips(p, arrays)]
-    return tuple(jnp.concatenate(a, 3) if a[1:] else a[0] for a in zip(*parts, strict=True))
+    return forward_guarded(forward_in_strips, p, arrays)
 
 
 def backward(p: Plan, arrays, out, top, total, dout):
     """The cotangents of queries, keys, values and bias (or None)."""
+    rows = out, top, total, dout
+    return backward_guarded(forward_in_strips, backward_in_strips, p, arrays, *rows)
+
+
+def forward_in_strips(p: Plan, arrays):
+    """`forward`, as if a weight of 0 kept everything out."""
+    parts = [in_blocks(part.plan, part.cut(*arrays)) for part in strips(p, arrays)]
+    return tuple(jnp.concatenate(a, 3) if a[1:] else a[0] for a in zip(*parts, strict=True))
+
+
+def backward_in_strips(p: Plan, arrays, out, top, total, dout):
+    """`backward`, likewise."""
     dout = dout / total  # so that scores need not be divided
     rows = top, dout, (dout * out).sum(-1, keepdims=True)
     dqs, found = [], []

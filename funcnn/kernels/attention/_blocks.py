@@ -1,5 +1,7 @@
 """Attention of one strip, a block of scores at a time."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -16,6 +18,7 @@ from funcnn.kernels.attention._arrays import (
     part_of,
     products,
 )
+from funcnn.kernels.attention._drop import factors
 from funcnn.kernels.attention._plan import Plan
 
 
@@ -28,11 +31,12 @@ def in_blocks(p: Plan, arrays):
         queries = cut(q, 3, i, p.rows)
 
         def partial(j):
-            s, _ = scores(p, queries, k, mask, bias, i, j)
+            s, _, keep = scores(p, queries, k, mask, bias, i, j)
+            s = s if keep is None else jnp.where(keep, s, -jnp.inf)
             top = jnp.maximum(s.max(-1, keepdims=True), jnp.finfo(s.dtype).min)
             top = jax.lax.stop_gradient(top)  # what is made of it does not depend on it
             e = jnp.exp(s - top)
-            out = over_keys(e, cut(v, 2, j, p.columns))
+            out = over_keys(dropped(p, e, i, j), cut(v, 2, j, p.columns))
             return top, e.sum(-1, keepdims=True), out
 
         if p.blocks[1] == 1:
@@ -74,20 +78,26 @@ def backward_in_blocks(p: Plan, arrays, rows):
     q, k, v, mask, bias = padded(p, p.scale * q, k, v, mask, bias)
     arrays = q, k, v, mask, bias, dout
 
+    def shown(a, keep):
+        # whatever is there where a query does not look, e * a would have to be 0
+        return jnp.where(keep, a, 0) if p.exact and keep is not None else a
+
     def row_block(state, i):
         queries, g, peak, pulled = (cut(a, 3, i, p.rows) for a in (q, dout, top, pull))
 
         def add(j, state):
             dq, dk, dv, dbias = state
-            s, slope = scores(p, queries, k, mask, bias, i, j)
-            e = jnp.exp(s - peak)
-            dv = added(dv, {2: j}, over_queries(e, g))
-            de = products(g, cut(v, 2, j, p.columns))
-            ds = e * (de - pulled)
+            s, slope, keep = scores(p, queries, k, mask, bias, i, j)
+            s = s if keep is None else jnp.where(keep, s, -jnp.inf)
+            e = shown(jnp.exp(s - peak), keep)
+            dv = added(dv, {2: j}, over_queries(dropped(p, e, i, j), g))
+            de = dropped(p, products(g, cut(v, 2, j, p.columns)), i, j)
+            ds = shown(e * (de - pulled), keep)
             if dbias is not None:
                 at = {axis: n for axis, n in ((3, i), (4, j)) if dbias.shape[axis] > 1}
                 dbias = added(dbias, at, unbroadcast(ds, part_of(dbias, ds)))
-            ds = ds if slope is None else ds * slope
+            if slope is not None:
+                ds = ds * shown(slope, keep)
             dq = dq + over_keys(ds, cut(k, 2, j, p.columns))
             dk = added(dk, {2: j}, over_queries(ds, queries))
             return dq, dk, dv, dbias
@@ -110,26 +120,36 @@ def backward_in_blocks(p: Plan, arrays, rows):
 
 
 def scores(p: Plan, queries, k, mask, bias, i, j):
-    """The scores of a block of queries, scaled, and one of keys; -inf where not seen.
+    """The scores of a block of queries, scaled, and one of keys.
 
-    And the derivative of the soft bound, or None.
+    And the derivative of the soft bound, or None, and which keys are seen, None for all.
     """
     s = products(queries, cut(k, 2, j, p.columns))
     slope = None
     if p.softcap is not None:
         bent = jnp.tanh(s / p.softcap)
         s, slope = p.softcap * bent, 1 - bent * bent
+    conditions = visible(p, i, j)
     if bias is not None:
-        s = s + block(bias, p, i, j)
-    keep = visible(p, i, j)
+        part = block(bias, p, i, j)
+        s = s + part
+        if p.exact:
+            conditions.append(part > -jnp.inf)
     if mask is not None:
-        shown = block(mask, p, i, j)
-        keep = shown if keep is None else keep & shown
-    return s if keep is None else jnp.where(keep, s, -jnp.inf), slope
+        conditions.append(block(mask, p, i, j))
+    return s, slope, functools.reduce(jnp.logical_and, conditions) if conditions else None
+
+
+def dropped(p: Plan, weights, i, j):
+    """The weights of a block, or their cotangents, those dropped 0, the others larger."""
+    if p.drop is None:
+        return weights
+    start = i * p.rows, j * p.columns
+    return weights * factors(p.drop, weights.shape, *start, weights.dtype)
 
 
 def visible(p: Plan, i, j):
-    """Which keys of a block its queries see, `(rows, columns)`; None for all of them."""
+    """What says which keys of a block its queries see, each `(rows, columns)`."""
     row = i * p.rows + jnp.arange(p.rows)[:, None]
     column = j * p.columns + jnp.arange(p.columns)
     before, after = p.window
@@ -140,10 +160,7 @@ def visible(p: Plan, i, j):
         conditions.append(column >= row - before)
     if after is not None:
         conditions.append(column <= row + after)
-    keep = None
-    for condition in conditions:
-        keep = condition if keep is None else keep & condition
-    return keep
+    return conditions
 
 
 def loop(p: Plan, i, add, state, arrays):

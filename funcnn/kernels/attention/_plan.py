@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._compiler import known
+from funcnn.kernels.attention._drop import Drop
 
 BLOCK = 2**22  # scores at once: few large products rather than many small ones
 SHORTEST = 32  # queries or keys in a block
@@ -25,6 +26,8 @@ class Plan(NamedTuple):
         scale: of the products.
         window: how many keys before and after its own position a query sees; None for all.
         softcap: the bound of scores, or None.
+        exact: whether keys that are hidden may hold anything, NaN too.
+        drop: dropout of weights, or None.
     """
 
     rows: int
@@ -34,6 +37,8 @@ class Plan(NamedTuple):
     scale: float
     window: tuple[int | None, int | None]
     softcap: float | None
+    exact: bool = False
+    drop: Drop | None = None
 
     @property
     def blocks(self):
@@ -53,7 +58,7 @@ class Plan(NamedTuple):
         return first, end
 
 
-def plan(q, k, scale, window, softcap) -> Plan:
+def plan(q, k, scale, window, softcap, drop=None) -> Plan:
     """Choose the blocks.
 
     All scores are one if they are few; else blocks are about square, as queries and keys
@@ -66,7 +71,7 @@ def plan(q, k, scale, window, softcap) -> Plan:
         rows = min(rows, max(math.isqrt(most), SHORTEST))
         columns = min(columns, max(most // rows, SHORTEST))
         rows, columns = even(queries, rows), even(keys, columns)
-    return Plan(rows, columns, queries, keys, scale, window, softcap)
+    return Plan(rows, columns, queries, keys, scale, window, softcap, drop=drop)
 
 
 def even(length, most):
@@ -131,7 +136,7 @@ def strips(p: Plan, arrays) -> list[Strip]:
     has a program of its own.
     """
     everything = Strip(p, (0, p.queries), (0, p.keys))
-    if p.window == (None, None) or not known((*arrays[0].shape, p.keys)):
+    if p.exact or p.window == (None, None) or not known((*arrays[0].shape, p.keys)):
         return [everything]
     size = max(NARROWEST, -(-p.queries // STRIPS))
     scores = math.prod(arrays[0].shape[:4]) * p.keys
@@ -149,6 +154,7 @@ def strips(p: Plan, arrays) -> list[Strip]:
             None if after is None or first + after >= end - 1 else after + shift,
         )
         rows, columns = last + 1 - first, end - begin
-        plan = Plan(rows, columns, rows, columns, p.scale, own, p.softcap)
+        drop = p.drop and p.drop._replace(first=(first, begin))
+        plan = Plan(rows, columns, rows, columns, p.scale, own, p.softcap, p.exact, drop)
         found.append(Strip(plan, (first, last + 1), (begin, end)))
     return found

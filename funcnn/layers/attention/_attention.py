@@ -1,6 +1,7 @@
 """Attention with several heads."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 from jax.nn import initializers
@@ -16,9 +17,10 @@ from funcnn.layers.attention._heads import (
     head_width,
     pair,
     product,
-    rope_base,
+    rope_options,
     turned,
     weights,
+    with_key_mask,
 )
 from funcnn.layers.basic._dense import GLOROT_NORMAL
 from funcnn.layers.protocol._layer import Layer, constructor
@@ -38,9 +40,10 @@ def MultiHeadAttention(
     key_heads: int | None = None,
     window: int | tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
-    rope: bool | float = False,
+    rope: bool | float | Mapping = False,
     use_bias: bool = True,
     dropout: float = 0.0,
+    attention_dropout: float = 0.0,
     weight_init: Callable = GLOROT_NORMAL,
     bias_init: Callable = initializers.zeros,
 ) -> Layer:
@@ -61,18 +64,20 @@ def MultiHeadAttention(
     `value` of `(m, key_heads * D)`, and `output` of `(heads * D, features)`; without biases
     if `use_bias=False`. Each starts as a `Dense` of its shape would.
 
-    `apply(params, x, *, key=None, mask=None, bias=None, cache=None, return_weights=False)`:
-    `mask`, booleans that are true where a query sees a key, and `bias`, which is added to
-    the scores, broadcast to `(B, heads, T, S)`. So `real[:, None, None, :]` hides keys that
-    are padding. With `return_weights`, `apply` returns `(y, weights)`, the latter of shape
-    `(B, heads, T, S)`: for looking at, as it takes time and memory that `y` alone does not.
+    `apply(params, x, *, key=None, mask=None, bias=None, key_mask=None, key_lengths=None,
+    cache=None, return_weights=False)`: `mask`, booleans that are true where a query sees a
+    key, and `bias`, which is added to the scores, broadcast to `(B, heads, T, S)`. Keys
+    that are padding are hidden by `key_mask`, booleans of shape `(B, S)` that are true
+    where a key counts, or by `key_lengths`, integers of shape `(B,)`, how many do. With
+    `return_weights`, `apply` returns `(y, weights)`, the latter of shape `(B, heads, T,
+    S)`: for looking at, as it takes time and memory that `y` alone does not.
 
     With a cache `apply` returns `(y, cache)`, or `(y, weights, cache)`. The integer
     `cache=length` starts one of that length, and what was returned is given to the next
     call, which goes on at the next position, with S the cache's length. Self attention has
     to be causal for that. In cross attention the cache holds what was made of `memory`,
-    whatever the integer, and later calls read no memory. Positions beyond the length give
-    NaN.
+    whatever the integer, and later calls read no memory. Positions beyond the length
+    are an error, or NaN where the cache's position is traced.
 
     Args:
         heads: how many there are.
@@ -85,10 +90,11 @@ def MultiHeadAttention(
             attention, arXiv:2305.13245).
         window: positions before and after its own that one sees; see `ops.attention`.
         softcap: bounds the scores; see `ops.attention`.
-        rope: whether queries and keys are turned by their positions, or the base of that;
-            see `ops.rope`.
+        rope: whether queries and keys are turned by their positions, the base of that, or a
+            dict of `base`, `features`, `interleaved`, `scaling`; see `ops.rope`.
         use_bias: whether the four products add a bias.
-        dropout: share of the output to drop when there is a key. Weights are never dropped.
+        dropout: share of the output to drop when there is a key.
+        attention_dropout: share of the weights to drop when there is a key.
         weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`.
         bias_init: likewise.
 
@@ -97,14 +103,15 @@ def MultiHeadAttention(
             cache nor an integer.
         ValueError: if a number is out of range, or `key_heads` does not divide `heads`; in
             `init` and `apply`, if the shapes do not fit; in `apply`, if self attention with
-            a cache is not causal.
+            a cache is not causal, or the cache is known to be too short.
     """
     boolean(NAME, "causal", causal)
     boolean(NAME, "use_bias", use_bias)
     heads, groups = checked_heads(heads, key_heads, features, head_features)
     softcap = checked_softcap(NAME, softcap)
-    base = rope_base(rope)
+    turns = rope_options(rope)
     dropout = number(NAME, "dropout", dropout, low=0.0, high=1.0)
+    attention_dropout = number(NAME, "attention_dropout", attention_dropout, 0.0, 1.0)
 
     def init(key, shape):
         x, memory, _ = pair(describe(NAME, shape))
@@ -123,7 +130,16 @@ def MultiHeadAttention(
         }
 
     def apply(
-        params, x, *, key=None, mask=None, bias=None, cache=None, return_weights=False
+        params,
+        x,
+        *,
+        key=None,
+        mask=None,
+        bias=None,
+        key_mask=None,
+        key_lengths=None,
+        cache=None,
+        return_weights=False,
     ):
         check_params(NAME, params, *PRODUCTS)
         x, memory, cross = pair(x)
@@ -131,18 +147,23 @@ def MultiHeadAttention(
         check_use(cache, x, cross, causal, window)
         goes_on = isinstance(cache, Cache)
         first = cache.position if goes_on else 0
-        q = turned(product(params["query"], x, heads, width), first, base)
+        q = turned(product(params["query"], x, heads, width), first, turns)
         if cross and goes_on:
             k, v = cache.keys, cache.values
         else:
             k = product(params["key"], memory, groups, width)
-            k = turned(k, 0 if cross else first, base)
+            k = turned(k, 0 if cross else first, turns)
             v = product(params["value"], memory, groups, width)
         k, v, cache, keep = remembered(cache, k, v, x.shape[1], cross, window)
-        options = {"causal": causal, "window": window, "softcap": softcap}
+        mask = with_key_mask(mask, key_mask, k)
+        options: dict[str, Any] = {"causal": causal, "window": window}
         if keep is not None:  # that is causal, and has the window
             mask = keep if mask is None else keep & as_array(NAME, "mask", mask)
-            options = {"softcap": softcap}
+            options = {}
+        options |= {"softcap": softcap, "key_lengths": key_lengths}
+        if attention_dropout and key is not None:
+            key, weight_key = jax.random.split(key)
+            options |= {"dropout": attention_dropout, "key": weight_key}
         y = ops.attention(q, k, v, mask, bias, **options)
         y = y.reshape(*x.shape[:2], heads * width)
         y = ops.dense(y, params["output"]["weight"], params["output"].get("bias"))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Cache(NamedTuple):
@@ -44,6 +45,22 @@ def check_cache(layer, cache, most=None):
     if cache < 1 or (most is not None and cache > most):
         limits = "at least 1" if most is None else f"1 to {most}"
         raise ValueError(f"{layer} needs a cache of length {limits}; got {cache}.")
+
+
+def check_room(layer, cache: Cache, count):
+    """Check that a cache takes `count` more positions, if that is known.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    length, position = cache.keys.shape[-3], cache.position
+    fed = 0 if isinstance(position, jax.core.Tracer) else int(np.max(position, initial=0))
+    if fed + count > length:
+        had = "" if isinstance(position, jax.core.Tracer) else f"{fed} positions and "
+        raise ValueError(
+            f"{layer} needs a cache of length {fed + count} or more for {had}{count} "
+            f"further positions; got one of length {length}."
+        )
 
 
 def remembered(cache, keys, values, count, cross, window):

@@ -9,10 +9,10 @@ from jax.nn import initializers
 from funcnn import ops
 from funcnn.foundation._checks import as_array, float_arrays, integer
 from funcnn.foundation._dtypes import promote, upcast
-from funcnn.kernels._angles import cos_sin
+from funcnn.kernels._angles import cos_sin, geometric
 from funcnn.layers.attention._cache import positions
 from funcnn.layers.protocol._layer import Layer, constructor
-from funcnn.layers.protocol._params import check_params
+from funcnn.layers.protocol._params import check_params, drawn
 from funcnn.layers.protocol._shapes import SHAPE, describe, is_shape, one_input, param_dtype
 
 # Normal, with a variance of one over the number of features.
@@ -54,7 +54,9 @@ def Embed(
 
     def init(key, shape):
         of_integers("Embed", shape)
-        return {"table": table_init(key, (vocabulary, features), jnp.dtype("float32"))}
+        return {
+            "table": drawn(table_init, key, (vocabulary, features), jnp.dtype("float32"))
+        }
 
     def apply(params, x, *, key=None):
         del key  # Embed is deterministic
@@ -110,7 +112,7 @@ def PositionalEmbedding(
         check_shape(x)
         if not learned:
             return {}
-        return {"table": table_init(key, (length, features), param_dtype(x))}
+        return {"table": drawn(table_init, key, (length, features), param_dtype(x))}
 
     def apply(params, x, *, key=None, start=None):
         del key  # PositionalEmbedding is deterministic
@@ -145,7 +147,8 @@ def PositionalEmbedding(
 
 def sinusoids(x, at):
     """Sine and cosine of each frequency in turn, `at` each position of `x: (..., T, d)`."""
-    cos, sin = cos_sin(at, x.shape[-1] // 2, 1e4, upcast(x).dtype, x.shape)
+    frequencies = geometric(x.shape[-1] // 2, 1e4)
+    cos, sin = cos_sin(at, frequencies, upcast(x).dtype, x.shape)
     return jnp.stack([sin, cos], -1).reshape(x.shape[-2:])
 
 

@@ -1,10 +1,13 @@
 """Comes in: what attention is given. Goes out: the same checked, and split by head."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 
 from funcnn import ops
-from funcnn.foundation._checks import float_arrays, integer, number
+from funcnn.foundation._checks import as_array, float_arrays, integer, number
+from funcnn.kernels._rotations import checked
 from funcnn.layers.attention import _cache
 from funcnn.layers.attention._cache import Cache
 
@@ -30,16 +33,24 @@ def checked_heads(heads, key_heads, features, head_features) -> tuple[int, int]:
     return heads, groups
 
 
-def rope_base(rope) -> float | None:
-    """The base of rotations, or None if there are none.
+def rope_options(rope) -> dict | None:
+    """The options of rotations, or None if there are none.
 
     Raises:
-        TypeError: if it is not a number.
-        ValueError: if it is less than 1.
+        TypeError: if the base is not a number, or an option has the wrong type.
+        ValueError: if it is less than 1, or there is no such option.
     """
     if rope is False:
         return None
-    return number(NAME, "rope", 1e4 if rope is True else rope, low=1.0)
+    if not isinstance(rope, Mapping):
+        return {"base": number(NAME, "rope", 1e4 if rope is True else rope, low=1.0)}
+    known = {"base": 1e4, "features": None, "interleaved": False, "scaling": None}
+    if unknown := sorted(map(str, rope.keys() - known)):
+        raise ValueError(
+            f"{NAME} needs rope with {', '.join(known)}; got {', '.join(unknown)}."
+        )
+    values = checked(f"{NAME}'s rope", None, **(known | dict(rope)))
+    return dict(zip(known, values, strict=True))
 
 
 def pair(x):
@@ -85,7 +96,7 @@ def check_use(cache, x, cross, causal, window):
     Raises:
         TypeError: if it is none.
         ValueError: if self attention is not causal, attention to a memory is, or a new one
-            is too short for `x`.
+            is too short for `x`, or a cache is known to be.
     """
     _cache.check_cache(NAME, cache)
     if cache is None:
@@ -97,11 +108,42 @@ def check_use(cache, x, cross, causal, window):
             f"{NAME} needs causal=False and window=None for a cache of a memory; got "
             f"{causal} and {window}."
         )
-    if not cross and not isinstance(cache, Cache) and cache < x.shape[1]:
+    if not cross and isinstance(cache, Cache):
+        _cache.check_room(NAME, cache, x.shape[1])
+    elif not cross and cache < x.shape[1]:
         raise ValueError(
             f"{NAME} needs a cache of length {x.shape[1]} or more for x of shape "
             f"{x.shape}; got {cache}."
         )
+
+
+def with_key_mask(mask, key_mask, k):
+    """The mask, and of each example no keys but those that count.
+
+    Raises:
+        TypeError: if `key_mask` is not boolean.
+        ValueError: if there is not one for each key.
+    """
+    if key_mask is None:
+        return mask
+    key_mask = as_array(NAME, "key_mask", key_mask)
+    if key_mask.dtype != bool:
+        raise TypeError(f"{NAME} needs a key_mask of booleans; got {key_mask.dtype}.")
+    if key_mask.shape != k.shape[:2]:
+        raise ValueError(
+            f"{NAME} needs a key_mask of shape (B, S) = {k.shape[:2]}; got "
+            f"{key_mask.shape}."
+        )
+    key_mask = key_mask[:, None, None]
+    if mask is None:
+        return key_mask
+    mask = as_array(NAME, "mask", mask)
+    if mask.ndim == 3:  # told from one per example by four axes alone
+        raise ValueError(
+            f"{NAME} needs a mask of four axes, (B, heads, T, S), or two beside a "
+            f"key_mask; got {mask.shape}."
+        )
+    return key_mask & mask
 
 
 def product(params, x, heads, width):
@@ -110,12 +152,12 @@ def product(params, x, heads, width):
     return y.reshape(*x.shape[:2], heads, width)
 
 
-def turned(x, first, base):
-    """Queries or keys at the positions from `first` on; as they are if `base` is None."""
-    if base is None:
+def turned(x, first, options):
+    """Queries or keys at the positions from `first` on; as they are without options."""
+    if options is None:
         return x
     at = None if isinstance(first, int) else _cache.positions(first, x.shape[1])
-    return ops.rope(x, at, base)
+    return ops.rope(x, at, **options)
 
 
 def weights(q, k, mask, bias, options):

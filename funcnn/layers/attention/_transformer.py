@@ -5,7 +5,8 @@ import jax.numpy as jnp
 
 from funcnn import ops
 from funcnn.foundation._checks import as_array, boolean
-from funcnn.layers.attention._cache import Cache, check_cache
+from funcnn.foundation._dtypes import upcast
+from funcnn.layers.attention._cache import Cache, check_cache, check_room
 from funcnn.layers.attention._embed import Embed, PositionalEmbedding, of_integers
 from funcnn.layers.attention._transformer_block import TransformerBlock
 from funcnn.layers.basic._dense import Dense
@@ -65,10 +66,11 @@ def Transformer(
     is one; `blocks`, with a first axis of length `depth`; `norm`; and `head`, a `weight` of
     shape `(features, vocabulary)`, unless it is tied. All are in float32.
 
-    `apply(params, ids, *, key=None, head=True, cache=None, mask=None, bias=None)`: with
-    `head=False`, what the head would be given, of shape `(B, T, features)`. The last two
-    are those of `MultiHeadAttention`. With a cache it returns `(y, cache)`: the integer
-    `cache=length` starts one, and later calls go on from what was returned.
+    `apply(params, ids, *, key=None, head=True, cache=None, mask=None, bias=None,
+    key_mask=None, key_lengths=None)`: with `head=False`, what the head would be given, of
+    shape `(B, T, features)`. The last four are those of `MultiHeadAttention`. With a cache
+    it returns `(y, cache)`: the integer `cache=length` starts one, and later calls go on
+    from what was returned.
 
     Args:
         vocabulary: how many tokens there are.
@@ -86,13 +88,13 @@ def Transformer(
         remat: whether the backward pass computes blocks again; see `Stack`.
         scan: whether blocks are a loop; see `Stack`.
         **block: the other arguments of `TransformerBlock`: `hidden`, `activation`,
-            `key_heads`, `window`, `softcap`, `rope` for its base, and so on.
+            `key_heads`, `window`, `softcap`, `attention_dropout`, `rope`, and so on.
 
     Raises:
         TypeError: if an argument has the wrong type or there is no such argument.
         ValueError: if a number is out of range, positions are learned and `length` is not
             given, or an argument not one of those named; in `apply`, if there are more
-            positions than `length`.
+            positions than `length`, or a cache is known to be too short.
     """
     check_options(positions, length, block)
     boolean(NAME, "tied", tied)
@@ -127,11 +129,13 @@ def Transformer(
         x = as_array(NAME, "x", x)
         if x.ndim != 2:
             raise ValueError(f"{NAME} needs x of shape (B, T); got {x.shape}.")
+        if isinstance(cache, Cache):
+            check_room(NAME, cache, x.shape[1])
         with calling(tokens, "tokens") as run:
             y = run(params["tokens"], x)
         if places:
             if added == "sinusoidal":
-                y = y * features**0.5
+                y = lengthened(y)
             start = cache.position[0] if isinstance(cache, Cache) else None
             with calling(places, "positions") as run:
                 y = run(params["positions"], y, start=start)
@@ -149,6 +153,11 @@ def Transformer(
         return y if cache is None else (y, cache)
 
     return Layer(init, apply)
+
+
+def lengthened(y):
+    """Embeddings times the square root of their features, which 16 bits would round."""
+    return (upcast(y) * y.shape[-1] ** 0.5).astype(y.dtype)
 
 
 def check_options(positions, length, block):

@@ -1,6 +1,6 @@
 """A transformer's block: attention, then a perceptron for each position."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -32,11 +32,12 @@ def TransformerBlock(
     norm_layer: Layer | None = None,
     activation: str | Layer = "gelu",
     dropout: float = 0.0,
+    attention_dropout: float = 0.0,
     key_heads: int | None = None,
     head_features: int | None = None,
     window: int | tuple[int | None, int | None] | None = None,
     softcap: float | None = None,
-    rope: bool | float = False,
+    rope: bool | float | Mapping = False,
     use_bias: bool = True,
     weight_init: Callable = GLOROT_NORMAL,
     bias_init: Callable = initializers.zeros,
@@ -61,11 +62,12 @@ def TransformerBlock(
     `mlp` has `hidden`, `activation` and `output`, or `hidden` and `output` if it is gated;
     with `cross`, `cross` and `cross_norm` too.
 
-    `apply(params, x, *, key=None, mask=None, bias=None, memory_mask=None, cache=None)`:
-    mask and bias are those of `MultiHeadAttention`, as is the cache, with which it returns
+    `apply(params, x, *, key=None, mask=None, bias=None, key_mask=None, key_lengths=None,
+    memory_mask=None, memory_lengths=None, cache=None)`: mask, bias, `key_mask` and
+    `key_lengths` are those of `MultiHeadAttention`, as is the cache, with which it returns
     `(y, cache)`. With `cross`, the input is `(x, memory)`: between the two, `x` attends to
-    `memory` where `memory_mask`, which broadcasts to `(B, heads, T, S)`, is true, and the
-    cache is a pair.
+    `memory` where `memory_mask`, which broadcasts to `(B, heads, T, S)`, is true, to
+    so many keys as `memory_lengths` of shape `(B,)` says, and the cache is a pair.
 
     Args:
         heads: of attention.
@@ -77,6 +79,7 @@ def TransformerBlock(
         activation: "gelu" (the tanh approximation), "relu", "silu", or a layer; or gated,
             "swiglu" or "geglu".
         dropout: share to drop of what attention and perceptron add, when there is a key.
+        attention_dropout: share of the weights of attention to drop, when there is a key.
         key_heads: of self and cross attention; see `MultiHeadAttention`.
         head_features: likewise.
         window: of self attention, as are the next two; see `MultiHeadAttention`.
@@ -103,7 +106,11 @@ def TransformerBlock(
         "bias_init": bias_init,
     }
     mlp = perceptron(NAME, hidden, activation, products)
-    shared = products | {"key_heads": key_heads, "head_features": head_features}
+    shared = products | {
+        "key_heads": key_heads,
+        "head_features": head_features,
+        "attention_dropout": attention_dropout,
+    }
     parts = {
         "attention": MultiHeadAttention(
             heads, causal, window=window, softcap=softcap, rope=rope, **shared
@@ -129,15 +136,40 @@ def TransformerBlock(
         with calling(norm_layer, f"{name}_norm") as run:
             return run(params[f"{name}_norm"], x)
 
-    def apply(params, x, *, key=None, mask=None, bias=None, memory_mask=None, cache=None):
+    def apply(
+        params,
+        x,
+        *,
+        key=None,
+        mask=None,
+        bias=None,
+        key_mask=None,
+        key_lengths=None,
+        memory_mask=None,
+        memory_lengths=None,
+        cache=None,
+    ):
         check_params(NAME, params, *names, *(f"{name}_norm" for name in names))
         x, memory = split(x, cross)
         both = cross and isinstance(cache, tuple)
         given: dict[str, dict] = {
-            "attention": {"mask": mask, "bias": bias, "cache": cache[0] if both else cache},
-            "cross": {"mask": memory_mask, "cache": cache[1] if both else cache},
+            "attention": {
+                "mask": mask,
+                "bias": bias,
+                "key_mask": key_mask,
+                "key_lengths": key_lengths,
+                "cache": cache[0] if both else cache,
+            },
+            "cross": {
+                "mask": memory_mask,
+                "key_lengths": memory_lengths,
+                "cache": cache[1] if both else cache,
+            },
             "mlp": {},
         }
+        if attention_dropout and key is not None:
+            for i, name in enumerate(parts):
+                given[name]["key"] = jax.random.fold_in(key, len(names) + i)
         caches = []
         for i, name in enumerate(names):
             y = normalized(params, name, x) if norm == "pre" else x

@@ -32,7 +32,8 @@ def SwiGLU(
     Args:
         features: length of the output's last axis.
         use_bias: whether to add a bias to the gate and the value.
-        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`, of both.
+        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`, of each
+            of the two, so that `W` and `V` start as the weights of a `Dense` do.
         bias_init: likewise.
 
     Raises:
@@ -59,7 +60,8 @@ def GeGLU(
         features: length of the output's last axis.
         approximate: whether to use gelu's tanh approximation.
         use_bias: whether to add a bias to the gate and the value.
-        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`, of both.
+        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`, of each
+            of the two, so that `W` and `V` start as the weights of a `Dense` do.
         bias_init: likewise.
 
     Raises:
@@ -79,7 +81,7 @@ def gated(layer, gate, features, use_bias, weight_init, bias_init):
         x = one_input(layer, shape, "(..., in_features)")
         weight_shape = (x.shape[-1], 2 * features)
         initial_bias = bias_init if use_bias else None
-        return affine_params(key, x, weight_shape, weight_init, initial_bias)
+        return affine_params(key, x, weight_shape, weight_init, initial_bias, parts=2)
 
     def apply(params, x, *, key=None):
         del key  # both are deterministic

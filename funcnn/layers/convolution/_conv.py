@@ -41,8 +41,10 @@ def Conv(
         dilation: the kernel's, an int or one per spatial axis.
         groups: number of blocks of channels; divides C and `features`.
         use_bias: whether to add a bias.
-        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`. The
-            default's fan-in is what one output sees, `prod(kernel) * C // groups`.
+        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`. Each
+            group is drawn by itself, in one `jax.vmap`, with a shape of
+            `(*kernel, C // groups, features // groups)`, so that its fans are what one
+            output sees and how many see one input.
         bias_init: likewise.
 
     Raises:
@@ -71,7 +73,7 @@ def Conv(
         w = windows("Conv", tuple(size), kernel_size, stride, padding, dilation)
         weight_shape = (*w.kernel, channels // groups, features)
         initial_bias = bias_init if use_bias else None
-        return affine_params(key, x, weight_shape, weight_init, initial_bias)
+        return affine_params(key, x, weight_shape, weight_init, initial_bias, groups)
 
     def apply(params, x, *, key=None):
         del key  # Conv is deterministic

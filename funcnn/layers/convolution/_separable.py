@@ -40,7 +40,9 @@ def DepthwiseConv(
         dilation: the kernel's, an int or one per spatial axis.
         multiplier: how many outputs each channel has.
         use_bias: whether to add a bias.
-        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`.
+        weight_init: `weight_init(key, shape, dtype)`, as in `jax.nn.initializers`. Each
+            channel is drawn by itself, in one `jax.vmap`, with a shape of
+            `(*kernel, 1, multiplier)`.
         bias_init: likewise.
 
     Raises:
@@ -60,7 +62,7 @@ def DepthwiseConv(
         w = windows("DepthwiseConv", tuple(size), kernel_size, stride, padding, dilation)
         weight_shape = (*w.kernel, 1, channels * multiplier)
         initial_bias = bias_init if use_bias else None
-        return affine_params(key, x, weight_shape, weight_init, initial_bias)
+        return affine_params(key, x, weight_shape, weight_init, initial_bias, channels)
 
     def apply(params, x, *, key=None):
         del key  # DepthwiseConv is deterministic

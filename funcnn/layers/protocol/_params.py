@@ -6,17 +6,48 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from funcnn.foundation._dtypes import accumulator
 from funcnn.layers.protocol._shapes import param_dtype
 
 
-def affine_params(key, x, shape, weight_init: Callable, bias_init: Callable | None) -> dict:
-    """Draw `weight` of `shape` and, unless `bias_init` is None, `bias` of its last axis."""
+def drawn(init: Callable, key, shape, dtype, parts: int = 1):
+    """What an initializer gives, drawn in at least float32 and rounded to `dtype`.
+
+    A draw in 16 bits is one of a few hundred numbers, and its mean is not that asked for.
+
+    Args:
+        init: `init(key, shape, dtype)`, as in `jax.nn.initializers`.
+        key: for randomness.
+        shape: of the whole.
+        dtype: likewise.
+        parts: how many arrays of equal shape the last axis is made of, which see to their
+            fans each by itself, as if they were apart.
+    """
+    wide = accumulator(dtype)
+    if parts == 1:
+        whole = init(key, shape, wide)
+    else:
+        part = (*shape[:-1], shape[-1] // parts)
+        keys = jax.random.split(key, parts)
+        whole = jax.vmap(lambda k: init(k, part, wide), out_axes=-2)(keys)
+        whole = whole.reshape(shape)
+    return whole if wide == dtype else jnp.asarray(whole).astype(dtype)
+
+
+def affine_params(
+    key, x, shape, weight_init: Callable, bias_init: Callable | None, parts: int = 1
+) -> dict:
+    """Draw `weight` of `shape` and, unless `bias_init` is None, `bias` of its last axis.
+
+    The weight is of so many `parts`; see `drawn`.
+    """
     dtype = param_dtype(x)
     weight_key, bias_key = jax.random.split(key)
-    params = {"weight": weight_init(weight_key, shape, dtype)}
+    params = {"weight": drawn(weight_init, weight_key, shape, dtype, parts)}
     if bias_init is not None:
-        params["bias"] = bias_init(bias_key, shape[-1:], dtype)
+        params["bias"] = drawn(bias_init, bias_key, shape[-1:], dtype)
     return params
 
 

@@ -1,12 +1,14 @@
 """A verdict on one function at one set of arguments."""
 
 import functools
+import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from funcnn.verify.claims._case_numbers import CaseNumbers
 from funcnn.verify.claims._claims import CLAIMS
 from funcnn.verify.claims._compare_arrays import ClaimFails
+from funcnn.verify.functions._autodiff import with_plain_numbers
 from funcnn.verify.functions._op import Op
 from funcnn.verify.functions._phrases import said, title
 from funcnn.verify.report._report import Report, Row
@@ -53,6 +55,7 @@ def check_vjp(
     """
     name = name or title(f)
     op = Op(name, f, reference, lambda rng: {})
+    args = with_plain_numbers(f, args)
     found = examine(op, "", args, seed, chosen_claims(claims), literal=False)
     return Report(name, tuple(found.rows), tuple(found.notes))
 
@@ -84,10 +87,22 @@ def examine(
             raise
         return Verdict([_raised(op.name, case, name, error) for name in claims], [])
     rows = [
-        row(op.name, case, name, functools.partial(claim, evidence))
+        row(op.name, case, name, functools.partial(supported, claim, evidence))
         for name, claim in claims.items()
     ]
     return Verdict(rows, evidence.notes, evidence)
+
+
+def supported(claim, evidence) -> float:
+    """What a claim finds, or 0 and a note if a user's primitive lacks what JAX needs."""
+    try:
+        return claim(evidence)
+    except (NotImplementedError, ClaimFails) as error:
+        missing = re.search(r"for (\w+) support, subclass", str(error))
+        if missing is None:
+            raise
+        evidence.note(f"Not all could be run: a primitive has no rule for {missing[1]}.")
+        return 0.0
 
 
 def row(subject: str, case: str, name: str, claim: Callable[[], float]) -> Row:

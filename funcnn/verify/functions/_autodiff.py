@@ -13,23 +13,26 @@ HIGH_RULES = ("CustomJVPTraced", "CustomVJPTraced")
 # Parameters that are functions, traced only when the equation is transformed: the batching
 # rule of custom_vmap, and what custom_root solves and how.
 FUNCTIONS = ("rule", "f", "solve", "tangent_solve")
+# The classes that a user's primitives of higher types are of, in JAX 0.10 and 0.12.
+HIGH = ("VJPHiPrimitive", "HiPrim")
 
 
 def autodiff(f):
     """Return `f` with every custom rule in it ignored.
 
     The result computes what `f` computes, and is differentiated by JAX alone, so `jvp`,
-    `linearize`, `jacfwd` and `hessian` work on it. Rules are ignored wherever they are:
-    in layers, in third-party functions, and inside jit, scan, while, cond, checkpoint,
-    vmap and shard_map. A rule's own forward pass is not used either, only the function
-    that it decorates.
+    `linearize`, `jacfwd` and `hessian` work on it. Rules are ignored wherever they are: in
+    layers, in third-party functions, and inside jit, scan, while, cond, checkpoint, vmap
+    and shard_map; so are those of primitives of your own in `jax.experimental.hijax`, which
+    say by `expand` what they compute. A rule's own forward pass is not used either, only
+    the function that it decorates.
 
     What it cannot do: derivatives that `f` itself takes are taken by the rules. Where a
     function has a rule because JAX cannot differentiate it, or not well (a Pallas kernel,
     a while loop in reverse mode, `jnp.linalg.pinv` at equal singular values), JAX raises
     or returns NaN. `jax.lax.custom_root` and `custom_linear_solve` are definitions, not
     rules, and keep their derivatives; before JAX 0.12 so do rules inside the equation
-    that `custom_root` solves. Primitives of your own are primitives.
+    that `custom_root` solves. Other primitives of your own are primitives.
 
     Args:
         f: a function that JAX can trace. Array arguments, also inside pytrees, are traced;
@@ -43,6 +46,7 @@ def autodiff(f):
 
     @functools.wraps(f)
     def plain(*args, **kwargs):
+        args = with_plain_numbers(f, args)
         leaves, tree = jax.tree.flatten((args, kwargs))
         slots = [i for i, leaf in enumerate(leaves) if is_array(leaf)]
         returned: list = []
@@ -71,6 +75,32 @@ def autodiff(f):
 def is_array(leaf):
     """Whether `leaf` is an array, traced or not, rather than a static value."""
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+def with_plain_numbers(f, args):
+    """Arguments, those in a rule's `nondiff_argnums` as Python numbers if NumPy scalars.
+
+    A NumPy scalar counts as an array, and would be traced, which such a rule does not take.
+    """
+    fixed = held_fixed(f)
+
+    def plain(leaf):
+        return leaf.item() if isinstance(leaf, np.generic) else leaf
+
+    return tuple(jax.tree.map(plain, a) if i in fixed else a for i, a in enumerate(args))
+
+
+def held_fixed(f) -> set[int]:
+    """The arguments that a function with a rule does not differentiate, if it says so."""
+    shift = 0
+    while not isinstance(f, jax.custom_vjp | jax.custom_jvp):
+        if isinstance(f, functools.partial):
+            shift, f = shift + len(f.args), f.func
+        elif (inner := getattr(f, "__wrapped__", None)) is not None:
+            f = inner
+        else:
+            return set()
+    return {i - shift for i in f.nondiff_argnums if i >= shift}
 
 
 def has_rule(jaxpr) -> bool:
@@ -104,11 +134,34 @@ def _decorated(eqn):
     high = eqn.params.get("_prim")
     if type(high).__name__ in HIGH_RULES:
         return high.traced.jaxpr
+    if of_a_user(high):
+        return _expanded(high)
     if eqn.primitive.name not in RULES:
         return None
     body = eqn.params["call_jaxpr"]
     # Before JAX 0.12 custom_root, which is no rule but a definition, looks like one.
     return None if body.debug_info.func_name == "_custom_root" else body
+
+
+def of_a_user(high):
+    """Whether it is a primitive of higher types that has rules of its own.
+
+    JAX has some, too, which are no rules, and one that is a map over another.
+    """
+    if type(high).__name__ == "VmapOf":
+        return of_a_user(high.prim)
+    kinds = type(high).__mro__
+    own = not type(high).__module__.startswith("jax.")
+    return own and any(kind.__name__ in HIGH for kind in kinds)
+
+
+def _expanded(high):
+    """What such a primitive says that it is, in terms of others."""
+
+    def flat(*args):
+        return jax.tree.leaves(high.expand(*jax.tree.unflatten(high.in_tree, args)))
+
+    return jax.make_jaxpr(flat)(*high.in_avals_flat)
 
 
 def _erase(jaxpr, memo):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from funcnn.verify.functions._autodiff import is_array
+from funcnn.verify.functions._autodiff import is_array, with_plain_numbers
 
 
 class SplitArguments:
@@ -21,6 +21,7 @@ class SplitArguments:
 
     def __init__(self, f, args, concrete=False):
         self.concrete = concrete
+        args = with_plain_numbers(f, args)
         flat, self._tree = jax.tree_util.tree_flatten_with_path(args)
         parameters = parameter_names(f, len(args))
         self.leaves: list = []

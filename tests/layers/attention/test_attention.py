@@ -1,10 +1,12 @@
 """Attention with several heads, against NumPy, and a piece at a time with a cache."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from funcnn.layers import MultiHeadAttention
+from funcnn import ops
+from funcnn.layers import MultiHeadAttention, Transformer
 from tests.support.attention import (
     BIAS,
     BOTH,
@@ -167,6 +169,30 @@ def test_beyond_a_caches_length_is_nan():
     assert np.isnan(beyond).all()
 
 
+def test_a_chunk_that_straddles_a_caches_end():
+    layer = MultiHeadAttention(4, causal=True)
+    params, x = params_and_input(layer, SAME)
+    _, cache = layer.apply(params, x[:, :4], cache=6)
+    message = (
+        "MultiHeadAttention needs a cache of length 7 or more for 4 positions and 3 "
+        "further positions; got one of length 6."
+    )
+    fails(ValueError, message, layer.apply, params, x[:, :3], cache=cache)
+    traced = jax.jit(lambda p, x, cache: layer.apply(p, x, cache=cache)[0])
+    assert np.isnan(traced(params, x[:, :3], cache)).all()
+    long = jnp.concatenate([x, x], 1)
+    message = (
+        "needs a cache of length 10 or more for 10 further positions; got one of length 6"
+    )
+    fails(ValueError, message, traced, params, long, cache)
+    model = Transformer(9, 8, 2, 2)
+    ids = jnp.zeros((1, 4), jnp.int32)
+    params = model.init(KEY, ids)
+    _, cache = model.apply(params, ids, cache=5)
+    message = "Transformer needs a cache of length 6 or more for 4 positions and 2 further"
+    fails(ValueError, message, model.apply, params, ids[:, :2], cache=cache)
+
+
 def test_wrong_attention():
     name = "MultiHeadAttention"
     for args, kwargs, kind, message in (
@@ -204,3 +230,26 @@ def test_wrong_attention():
     message = f"{name} needs a cache that it returned, or an integer"
     fails(TypeError, message, causal.apply, params, x, cache=(x, x))
     fails(TypeError, message, causal.apply, params, x, cache=True)
+
+
+def test_rotations_of_some_features_are_the_ops():
+    options = {"base": 100.0, "features": 2, "interleaved": True, "scaling": 2.0}
+    layer = MultiHeadAttention(2, causal=True, rope=options)
+    params, x = params_and_input(layer, SAME)
+    y, cache = layer.apply(params, x[:, :4], cache=5)
+    got = jnp.concatenate([y, layer.apply(params, x[:, 4:], cache=cache)[0]], 1)
+    q, k, v = (
+        ops.dense(x, **params[name]).reshape(2, 5, 2, 4)
+        for name in ("query", "key", "value")
+    )
+    q, k = (ops.rope(a, **options) for a in (q, k))
+    want = ops.dense(
+        ops.attention(q, k, v, causal=True).reshape(x.shape), **params["output"]
+    )
+    close(got, want)
+    message = (
+        "MultiHeadAttention needs rope with base, features, interleaved, scaling; got "
+    )
+    fails(ValueError, f"{message}theta.", MultiHeadAttention, 2, rope={"theta": 1.0})
+    message = "MultiHeadAttention's rope needs base of at least 1.0; got 0.5."
+    fails(ValueError, message, MultiHeadAttention, 2, rope={"base": 0.5})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from funcnn.layers import Embed, PositionalEmbedding, Serial
+from funcnn.layers.attention._transformer import lengthened
 from tests.support.layer_samples import IDS, sinusoids
 from tests.support.layers import KEY, abstract, assert_equal, fails, filled, normal, shapes
 
@@ -82,3 +83,9 @@ def test_wrong_positional_embeddings():
         fails(ValueError, f"{name} {message}", layer.apply, params, np.ones(shape))
     message = f"{name} needs x of a floating-point dtype; got int32"
     fails(TypeError, message, layer.apply, params, np.ones((3, 4), np.int32))
+
+
+def test_embeddings_in_few_bits_are_rounded_once():
+    y = jnp.asarray(np.random.default_rng(0).standard_normal((5, 10)), "bfloat16")
+    want = (y.astype("float64") * 10**0.5).astype("bfloat16")
+    np.testing.assert_array_equal(lengthened(y), want)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from funcnn.layers import Conv, ConvTranspose, Dense, GeGLU, SwiGLU
-from tests.support.layers import KEY, assert_equal, fails, shapes
+from tests.support.layers import KEY, assert_equal, fails
 
 
 @pytest.mark.parametrize(
@@ -24,32 +24,37 @@ def test_dense_starts_glorot_normal(in_features, features):
 
 
 @pytest.mark.parametrize(
-    "make",
+    "make, parts",
     [
-        Dense,
-        lambda *a, **k: SwiGLU(a[0] // 2, use_bias=True, **k),
-        lambda *a, **k: GeGLU(a[0] // 2, use_bias=True, **k),
-        lambda *a, **k: Conv(a[0], 3, **k),
-        lambda *a, **k: ConvTranspose(a[0], 3, **k),
+        (Dense, 1),
+        (lambda *a, **k: SwiGLU(a[0] // 2, use_bias=True, **k), 2),
+        (lambda *a, **k: GeGLU(a[0] // 2, use_bias=True, **k), 2),
+        (lambda *a, **k: Conv(a[0], 3, **k), 1),
+        (lambda *a, **k: ConvTranspose(a[0], 3, **k), 1),
     ],
 )
-def test_initializers_are_called_as_jax_calls_its_own(make):
+def test_initializers_are_called_as_jax_calls_its_own(make, parts):
     seen = []
 
     def recorded(value):
         def init(key, shape, dtype):
-            seen.append((jax.random.key_data(key).tolist(), shape, dtype))
+            seen.append((key, shape, dtype))
             return np.full(shape, value, dtype)
 
         return init
 
     layer = make(4, weight_init=recorded(2), bias_init=recorded(3))
     params = layer.init(KEY, jax.ShapeDtypeStruct((1, 5, 3), jnp.bfloat16))
-    assert (params["weight"] == 2).all()
-    assert (params["bias"] == 3).all()
-    assert [shape for _, shape, _ in seen] == shapes([params["weight"], params["bias"]])
-    assert [dtype for *_, dtype in seen] == [jnp.bfloat16] * 2
-    assert seen[0][0] != seen[1][0], "weight and bias share a key"
+    weight, bias = params["weight"], params["bias"]
+    assert (weight == 2).all()
+    assert (bias == 3).all()
+    assert weight.dtype == bias.dtype == jnp.bfloat16
+    part = (*weight.shape[:-1], weight.shape[-1] // parts)
+    assert [shape for _, shape, _ in seen] == [part, bias.shape]
+    assert [dtype for *_, dtype in seen] == [jnp.float32] * 2, "to be rounded once"
+    if parts == 1:
+        keys = [jax.random.key_data(key).tolist() for key, *_ in seen]
+        assert keys[0] != keys[1], "weight and bias share a key"
 
 
 @pytest.mark.parametrize("make", [SwiGLU, GeGLU])

@@ -86,8 +86,8 @@ def test_a_text_is_one_loop_that_feeds_one_token():
 
     watched = Layer(MODEL.init, apply)
     jaxpr = jax.make_jaxpr(lambda p: generate(watched, p, PROMPT, KEY, steps=50))(PARAMS)
-    assert set(fed[:1]) == {(2, 2)}
-    assert set(fed[1:]) == {(2, 1)}
+    assert fed[:2] == [(2, 1), (2, 2)]  # to know the vocabulary, and to read the prompt
+    assert set(fed[2:]) == {(2, 1)}
     scans = [e.params["length"] for e in jaxpr.eqns if e.primitive.name == "scan"]
     assert scans == [2, 50]  # blocks that read the prompt, and tokens
 
@@ -191,3 +191,19 @@ def test_errors():
     )
     fails(ValueError, "sample needs logits (..., V) with V > 0", sample, KEY, logits[:, :0])
     fails(TypeError, "sample needs logits of a floating", sample, KEY, np.arange(3))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("temperature", [1e-6, 1e-38, 1e-45, 1e-300])
+def test_next_to_temperature_0_the_largest_is_drawn(dtype, temperature):
+    logits = jnp.asarray([[1.0, 3.0, 2.0], [-300.0, -200.0, -jnp.inf]], dtype)
+    for options in ({}, {"top_k": 2}, {"top_p": 0.9}, {"top_p": 1e-50}, {"top_p": 1.0}):
+        drawn = sample(KEY, logits, temperature=temperature, **options)
+        assert drawn.tolist() == [1, 1], options
+
+
+def test_extreme_logits_and_temperatures():
+    logits = jnp.asarray([[3e38, -3e38, -jnp.inf]], jnp.float32)
+    assert sample(KEY, logits, temperature=0.01).tolist() == [0]
+    many = jnp.broadcast_to(jnp.asarray([0.0, 5.0, -jnp.inf]), (100, 3))
+    assert set(sample(KEY, many, temperature=np.inf).tolist()) == {0, 1}
