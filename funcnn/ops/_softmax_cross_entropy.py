@@ -57,15 +57,13 @@ from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.foundation._products import rows
-from funcnn.kernels._labels import (
-    counted,
-    in_range,
-    log_normalizer,
-    one_hot,
-    probabilities,
-    read,
-    weighted,
+from funcnn.kernels._class_targets import (
+    of_classes,
+    surprise_of_class,
+    targets,
+    total_of_class,
 )
+from funcnn.kernels._labels import counted, in_range, log_normalizer, one_hot, weighted
 
 OP = "softmax_cross_entropy"
 
@@ -187,46 +185,6 @@ def settings(labels, label_smoothing, z_loss, ignore):
         number(OP, "z_loss", z_loss, low=0.0),
         ignored(OP, ignore, labels),
     )
-
-
-def of_classes(labels, ignore):
-    """Labels, with a class in place of those ignored: NaN there would outlast a mask."""
-    return jnp.where(counted(labels, ignore, None), labels, 0) if ignore else labels
-
-
-def surprise_of_class(x, top, log_sum, labels, label_smoothing, class_weights):
-    """The loss of a label that is one class, whose logit alone is read for it."""
-    labels, known = in_range(labels, x.shape[-1])
-    labels = jnp.where(known, labels, 0)
-    loss = log_sum - (read(x, labels) - top)
-    if class_weights is not None:
-        loss = loss * upcast(class_weights)[labels]
-    if label_smoothing:
-        spread = log_sum - (x - top)
-        if class_weights is not None:
-            spread = spread * upcast(class_weights)
-        spread = spread.mean(-1, keepdims=True)
-        loss = (1 - label_smoothing) * loss + label_smoothing * spread
-    return jnp.where(known, loss, jnp.nan)[..., 0]
-
-
-def total_of_class(labels, known, label_smoothing, class_weights):
-    """The sum of the smoothed and weighted label, NaN if there is no such class."""
-    if class_weights is None:
-        return jnp.where(known, 1, jnp.nan)
-    weight = upcast(class_weights)
-    own = (1 - label_smoothing) * weight[jnp.where(known, labels, 0)]
-    return jnp.where(known, own + label_smoothing * weight.mean(), jnp.nan)
-
-
-def targets(labels, x, label_smoothing, class_weights):
-    """Smoothed and weighted labels, and which classes are absent: no logit, no label."""
-    t = probabilities(labels, x)
-    t = (1 - label_smoothing) * t + label_smoothing / t.shape[-1]
-    if class_weights is not None:
-        t = t * upcast(class_weights)
-    absent = (x == -jnp.inf) & (t == 0)
-    return jnp.where(absent, 0, t), absent
 
 
 def softmax_cross_entropy_reference(

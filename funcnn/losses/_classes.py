@@ -1,50 +1,13 @@
-"""Scalar losses: means of the ops over all examples, and accuracy.
-
-The mean over an empty batch, or over examples none of which counts, is 0, with gradients of
-0, so that a batch which happens to hold nothing leaves no NaN in the params.
-
-A mean of means is not the mean: of a batch in parts, each with another number of examples
-that count, it is another number, with another gradient. Where a batch is in parts, let a
-loss return `Average(total, count)`, which every loss here gives with `parts=True`:
-
-    def loss(params, batch, key):
-        ids, labels = batch
-        logits = model.apply(params, ids, key=key)
-        return losses.softmax_cross_entropy(logits, labels, ignore=-1, parts=True)
-
-`train.make_step` takes it in place of a number, adds up both over microbatches, and
-divides once; `optim.accumulate` does so over steps, and `train.evaluator` over batches.
-"""
-
-from typing import NamedTuple
+"""Means over examples that have one class of several, and accuracy."""
 
 import jax
 import jax.numpy as jnp
 
 from funcnn import ops
 from funcnn.foundation._checks import as_labels, as_weights, float_arrays, ignored
-from funcnn.foundation._dtypes import accumulator, divisor, upcast
+from funcnn.foundation._dtypes import upcast
 from funcnn.kernels._labels import counted, in_range, weighted
-
-
-class Average(NamedTuple):
-    """A mean that has not been divided yet: what is added up, and over how many.
-
-    Of parts, totals are added, and counts, as `jax.lax.psum(average, axis)` does in
-    `jax.shard_map`; the quotient is that of the whole.
-
-    Attributes:
-        total: shape `()`.
-        count: the number of examples that count, or the sum of their weights; shape `()`.
-    """
-
-    total: jax.Array
-    count: jax.Array  # type: ignore[assignment]  # a tuple's method is of no use here
-
-    @property
-    def value(self) -> jax.Array:
-        """The mean; 0 if nothing counts."""
-        return self.total / jnp.where(self.count == 0, 1, self.count)
+from funcnn.losses._average import Average, mean, several
 
 
 def softmax_cross_entropy(
@@ -176,62 +139,6 @@ def cross_entropy(
     return mean("cross_entropy", each, labels, ignore, weights, parts)
 
 
-def binary_cross_entropy(
-    logits: jax.Array,
-    labels: jax.Array,
-    *,
-    pos_weight: jax.Array | None = None,
-    label_smoothing: float = 0.0,
-    weights: jax.Array | None = None,
-    parts: bool = False,
-) -> jax.Array | Average:
-    """Mean cross entropy between yes or no and the logistic function of logits.
-
-    Args:
-        logits: any shape.
-        labels: the same shape; booleans, integers 0 and 1, or probabilities of yes.
-        pos_weight: by which the loss of yes is multiplied; a number, or an array that
-            broadcasts to the shape of `logits`. The mean is not divided by it, as in
-            PyTorch.
-        label_smoothing: share in [0, 1] of each label spread evenly over yes and no.
-        weights: broadcast to the shape of `logits`; the mean is weighted by them. Elements
-            of weight 0 are left out, whatever their logits are.
-        parts: whether to return an `Average`, not divided yet.
-
-    Returns:
-        Shape `()`, in nats, in at least float32; or an `Average` of two such.
-
-    Raises:
-        TypeError: if an array has the wrong kind of dtype.
-        ValueError: if the shapes do not fit or a number is out of range.
-    """
-    op = "binary_cross_entropy"
-    each = ops.binary_cross_entropy(logits, labels, pos_weight, label_smoothing, weights)
-    if weights is not None:
-        weights = jnp.broadcast_to(weights, each.shape)
-    return mean(op, each, labels, (), weights, parts)
-
-
-def mse(
-    prediction: jax.Array, target: jax.Array, *, parts: bool = False
-) -> jax.Array | Average:
-    """Mean squared difference, over all elements.
-
-    Args:
-        prediction: any shape.
-        target: the same shape.
-        parts: whether to return an `Average`, not divided yet.
-
-    Returns:
-        Shape `()`, in at least float32; or an `Average` of two such.
-
-    Raises:
-        TypeError: if an argument is not a floating-point array.
-        ValueError: if the shapes differ.
-    """
-    return mean("mse", ops.mse(prediction, target), None, (), None, parts)
-
-
 def accuracy(
     logits: jax.Array,
     labels: jax.Array,
@@ -272,23 +179,3 @@ def accuracy(
     each = (best == found.astype(best.dtype)).astype(jnp.float32)
     each = weighted(each, counted(labels, ignore, weights), weights)
     return mean("accuracy", each, labels, ignore, weights, parts)
-
-
-def several(ignore):
-    """A tuple, which an op holds fixed, in place of a list or a set."""
-    return tuple(ignore) if isinstance(ignore, list | set | frozenset) else ignore
-
-
-def mean(name, each, labels, ignore, weights, parts):
-    """The mean of what losses give, weighted already and 0 where examples do not count."""
-    dtype = accumulator(each.dtype)
-    if weights is None and (ignore is None or ignore == ()):
-        count = jnp.asarray(divisor(each.size), dtype)
-    else:
-        labels = jnp.asarray(labels)
-        keep = counted(labels, ignored(name, ignore, labels) if ignore else (), weights)
-        ones = jnp.ones(each.shape, dtype)
-        count = weighted(ones, keep, None if weights is None else jnp.asarray(weights))
-        count = jax.lax.stop_gradient(count.sum())
-    average = Average(each.sum(), count)
-    return average if parts else average.value
