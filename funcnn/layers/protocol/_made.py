@@ -54,7 +54,8 @@ class Note(NamedTuple):
 
 def note(layer: Any) -> Note | None:
     """The note that a constructor left on a layer, if the layer is as it was then."""
-    apply = getattr(layer, "apply", None)
+    pair = isinstance(layer, tuple) and getattr(layer, "_fields", ()) == ("init", "apply")
+    apply = layer[1] if pair else None  # itself, also if calls are watched
     found = getattr(apply, NOTE, None)
     same = found is not None and found.init is layer.init and found.apply == id(apply)
     return found if same else None

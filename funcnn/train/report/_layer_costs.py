@@ -10,6 +10,7 @@ from jax.extend.core import Literal
 
 from funcnn.layers.protocol._calls import Call, watching
 from funcnn.layers.protocol._layer import Layer
+from funcnn.layers.protocol._places import Places, names
 
 VIEWS = ("reshape", "squeeze", "expand_dims", "copy", "copy_p")
 
@@ -17,9 +18,11 @@ VIEWS = ("reshape", "squeeze", "expand_dims", "copy", "copy_p")
 class Node:
     """A call of a layer, and the calls that it makes."""
 
-    def __init__(self, call: Call, path: tuple[str, ...], times: int, given: tuple):
-        self.call, self.path, self.times = call, path, times
-        self.children: dict[str, Node] = {}
+    def __init__(
+        self, call: Call, path: tuple[str, ...], times: int, given: tuple, depth: int = 0
+    ):
+        self.call, self.path, self.times, self.depth = call, path, times, depth
+        self.children: dict[tuple[str, ...], Node] = {}
         self.output: Any = None
         leaves, self.tree = jax.tree.flatten(given)
         # what is no array, such as the length of a cache, is no argument of a program
@@ -33,7 +36,7 @@ class Node:
         it = iter(arrays)
         leaves = [next(it) if a is None else a for a in self.fixed]
         params, x, arguments = jax.tree.unflatten(self.tree, leaves)
-        return self.call.layer.apply(params, x, **arguments)
+        return self.call.layer[1](params, x, **arguments)
 
     def inside(self) -> Iterator["Node"]:
         """All calls in this one, outer ones first."""
@@ -49,7 +52,7 @@ class Node:
     @cached_property
     def both(self) -> float:
         """The same of forward and backward pass."""
-        return count(self.forward_and_backward(inputs=bool(self.path)))
+        return count(self.forward_and_backward(inputs=bool(self.depth)))
 
     def flops(self) -> float:
         """Of the forward pass, with all passes of a loop over a layer."""
@@ -105,22 +108,32 @@ def traced(model: Layer, params: Any, x: Any, key: Any) -> Node:
         key: the shape of one.
     """
     whole = Node(Call(model, ""), (), 1, (params, x, {"key": key}))
-    around = [whole]
+    around, places = [whole], Places()
 
     def watcher(call, params, x, **arguments):
-        outer = around[-1]
-        path, times = (*outer.path, call.name), outer.times * call.times
-        node = Node(call, path, times, (params, x, arguments))
-        outer.children[call.name] = node  # a loop may be traced again: the last one stays
+        outer, place = around[-1], places.enter(call, params)
+        if place is None:
+            y = call.layer[1](params, x, **arguments)
+            places.leave()
+            return y
+        path, times = names(place), outer.times * call.times
+        node = Node(call, path, times, (params, x, arguments), outer.depth + 1)
+        outer.children[path] = node  # a loop may be traced again: the last one stays
         around.append(node)
-        y = call.layer.apply(params, x, **arguments)
+        y = call.layer[1](params, x, **arguments)
         around.pop()
+        places.leave()
         node.output = jax.tree.map(abstract, y)
         return y
 
-    with watching(watcher):
+    def run(arrays):
+        params, _, _ = jax.tree.unflatten(whole.tree, arrays)
+        places.begin(params)
+        return whole.apply(arrays)
+
+    with watching(watcher, direct=True):
         # a new function, as what JAX has traced before is not traced again
-        whole.output = jax.eval_shape(lambda arrays: whole.apply(arrays), whole.arrays)
+        whole.output = jax.eval_shape(run, whole.arrays)
     return whole
 
 

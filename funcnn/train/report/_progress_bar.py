@@ -36,7 +36,7 @@ def fitting(bar, numbers):
     room = (
         told["ncols"] - SPARE - len(bar.format_meter(**told | {"ncols": 0, "postfix": ""}))
     )
-    kept: dict = {}
+    kept: dict[str, str] = {}
     for name, text in numbers.items():
         wide = len(f", {name}={text}")
         if wide <= room or not kept:

@@ -6,6 +6,7 @@ import jax
 
 from funcnn.foundation._checks import integer
 from funcnn.layers.protocol._layer import Layer, kind
+from funcnn.layers.protocol._places import arrays_of, names
 from funcnn.layers.protocol._shapes import describe
 from funcnn.train.report._layer_costs import nbytes, traced
 from funcnn.train.report._summary_table import table
@@ -15,7 +16,7 @@ class Row(NamedTuple):
     """A layer inside a model. Of one in a `Stack`, numbers are of all of its repetitions.
 
     Attributes:
-        path: names from the model down, such as "stem/0".
+        path: names from the model down, such as "stem/0": the path of its params.
         kind: the name of the function that made it, such as "Conv".
         times: how often a `Stack` repeats it, or those that it is in.
         output: a pytree of `jax.ShapeDtypeStruct`; of one repetition.
@@ -79,9 +80,13 @@ def summary(model: Layer, shape: Any, *, depth: int | None = None) -> Summary:
         print(report)
         report.total.params
 
-    Layers are those that funcnn's own layers call, to any depth; of a layer that a function
-    of one's own calls, nothing is known. All is as in training, with a key, and nothing is
-    run: the layers are traced, and the whole model's forward and backward pass compiled.
+    Layers are those that are called, by funcnn's own layers and by functions of one's own,
+    to any depth. They are told by the paths of their params; those that have none, by the
+    name that the layer around gives them, or by their kind. One that is called twice has
+    one row. Params that no layer below the model has are a row of the kind "params".
+
+    All is as in training, with a key, and nothing is run: the layers are traced, and the
+    whole model's forward and backward pass compiled.
 
     FLOPs are XLA's count for the program as it is before it is optimised. They are of the
     formulation that is used, and a loop inside an op counts as one pass of it, while a
@@ -104,17 +109,8 @@ def summary(model: Layer, shape: Any, *, depth: int | None = None) -> Summary:
     key = jax.eval_shape(lambda: jax.random.key(0))
     params = jax.eval_shape(lambda key: model.init(key, shape), key)
     whole = traced(model, params, x, key)
-    rows = tuple(
-        Row(
-            "/".join(node.path),
-            kind(node.call.layer),
-            node.times,
-            node.output,
-            *(node.times * n for n in (*size(node.params), node.flops(), node.kept())),
-        )
-        for node in whole.inside()
-        if depth is None or len(node.path) <= depth
-    )
+    shown = [node for node in whole.inside() if depth is None or node.depth <= depth]
+    rows = (*map(row_of, shown), *others(params, [node.path for node in shown]))
     memory = whole.forward_and_backward().compile().memory_analysis()
     numbers, size_in_bytes = size(whole.params)
     total = Total(
@@ -128,6 +124,32 @@ def summary(model: Layer, shape: Any, *, depth: int | None = None) -> Summary:
         getattr(memory, "temp_size_in_bytes", None),
     )
     return Summary(rows, total)
+
+
+def row_of(node) -> Row:
+    """The row of a call."""
+    numbers, in_bytes = (node.times * n for n in size(node.params))
+    flops, kept = node.times * node.flops(), node.times * node.kept()
+    path, name = "/".join(node.path), kind(node.call.layer)
+    return Row(path, name, node.times, node.output, numbers, in_bytes, flops, kept)
+
+
+def others(params, paths) -> list[Row]:
+    """Rows of the params that no call has, if there are calls, whole trees in one."""
+    found: dict[tuple, list] = {}
+    inside = {path[:n] for path in paths for n in range(1, len(path) + 1)}
+    for part, a in arrays_of(params):
+        path = names(part)
+        starts = [path[:n] for n in range(1, len(path) + 1)]
+        if paths and not any(start in paths for start in starts):
+            own = next((start for start in starts if start not in inside), path)
+            found.setdefault(own, []).append(a)
+    rows = []
+    for path, arrays in found.items():
+        numbers, in_bytes = size(arrays)
+        shown = arrays[0] if len(arrays) == 1 else ()
+        rows.append(Row("/".join(path), "params", 1, shown, numbers, in_bytes, 0.0, 0))
+    return rows
 
 
 def size(params):

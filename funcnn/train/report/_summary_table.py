@@ -10,7 +10,8 @@ pass, of each layer as if it were alone."""
 
 def table(rows, total) -> str:
     """A line for each layer, and for the whole."""
-    names = [label(row) for row in rows] + ["total"]
+    paths = {tuple(row.path.split("/")) for row in rows}
+    names = [label(row, paths) for row in rows] + ["total"]
     cells = [HEAD, *map(cells_of, [*rows, total])]
     wide = [max(len(row[i]) for row in cells) for i in range(len(HEAD))]
     rest = sum(wide) + 2 * len(wide)
@@ -26,11 +27,13 @@ def table(rows, total) -> str:
     return "\n".join([*lines, f"{step}.", LEGEND])
 
 
-def label(row) -> str:
-    """Where a layer is, and what it is."""
-    parts = row.path.split("/")
+def label(row, paths) -> str:
+    """Where a layer is, below those of the paths that it is in, and what it is."""
+    parts = tuple(row.path.split("/"))
+    around = [n for n in range(1, len(parts)) if parts[:n] in paths]
+    name = "/".join(parts[max(around, default=0) :])
     often = f" x{row.times}" if parts[-1] == "*" else ""
-    return f"{'  ' * (len(parts) - 1)}{parts[-1]}{often} {row.kind}"
+    return f"{'  ' * len(around)}{name}{often} {row.kind}"
 
 
 def cells_of(row):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax.tree_util import keystr, tree_leaves_with_path
 
 from funcnn.layers.protocol._calls import watching
+from funcnn.layers.protocol._places import Places
 from funcnn.train.step._cast_inputs import Casts
 from funcnn.train.step._loss_value import split
 
@@ -41,8 +42,8 @@ def first_nonfinite(
         )
 
     The loss is computed as it is, an operation at a time and not jitted, which takes some
-    seconds, and memory for all of it. Seen are the layers that funcnn's own layers call,
-    those in a `Stack` or in jitted functions too.
+    seconds, and memory for all of it. Layers are called by the paths of their params; one
+    that has none, and that a function of one's own calls, by its kind.
 
     Args:
         loss: as in `make_step`.
@@ -70,18 +71,21 @@ def first_nonfinite(
             advice = "" if what == "params" else ": `keep` leaves what it names as it is"
             return f"{what} {have(what)} {bad}, once cast to {casts.dtype}{advice}."
 
+    seen = Seen()
+
     def value_of(params):
-        return split(loss(casts.params(params), batch, key))[0]
+        params = casts.params(params)
+        seen.places.begin(params)
+        return split(loss(params, batch, key))[0]
 
     with jax.disable_jit():
-        seen = Seen()
-        with watching(seen.forward):
+        with watching(seen.forward, direct=True):
             value = value_of(params)
         if found := seen.sentence():
             return found
         if not jnp.isfinite(value):
             return f"the loss is {value}, of outputs of layers that are finite."
-        with watching(seen.backward):
+        with watching(seen.backward, direct=True):
             grads = jax.grad(value_of)(params)
     if found := seen.sentence():
         return found
@@ -94,7 +98,7 @@ class Seen:
     """Watches the calls of layers, and remembers the first that is not finite."""
 
     def __init__(self):
-        self.path: list = []
+        self.places = Places()
         self.first: str | None = None
 
     def sentence(self):
@@ -104,33 +108,49 @@ class Seen:
 
     def forward(self, call, params, x, **arguments):
         """Call a layer, and look at what it is given and gives."""
-        where = self.enter(call)
+        where = self.enter(call, params)
+        if where is None:
+            return self.through(call, params, x, arguments)
         self.look("layer {} was given {}, by what is no layer.", where, x)
-        y = call.layer.apply(params, x, **arguments)
+        y = call.layer[1](params, x, **arguments)
         self.look("layer {} gave {}, of an input and params that are finite.", where, y)
-        self.path.pop()
+        self.places.leave()
         return y
 
     def backward(self, call, params, x, **arguments):
         """Call a layer so that in the backward pass gradients are looked at."""
-        where = self.enter(call)
+        where = self.enter(call, params)
+        if where is None:
+            return self.through(call, params, x, arguments)
         text = (
             "the backward pass of layer {{}} gave a gradient of its {} with {{}}, of a "
             "gradient of its output that is finite."
         )
         params = self.tap(text.format("params"), where, params)
+        self.places.note(params)
         x = self.tap(text.format("input"), where, x)
-        y = call.layer.apply(params, x, **arguments)
+        y = call.layer[1](params, x, **arguments)
         text = "layer {} was given a gradient of its output with {}, by what is no layer."
         y = self.tap(text, where, y)
-        self.path.pop()
+        self.places.leave()
         return y
 
-    def enter(self, call):
-        """The names of a call, and the numbers of those that have one."""
-        self.path.append((call.name, call.index))
-        names = [name if index is None else None for name, index in self.path]
-        return names, [index for _, index in self.path if index is not None]
+    def enter(self, call, params):
+        """The names of a call, and the numbers of those that have one.
+
+        None if the call is but a part of the one around it.
+        """
+        path = self.places.enter(call, params)
+        if path is None:
+            return None
+        names = [name if index is None else None for name, index in path]
+        return names, [index for _, index in path if index is not None]
+
+    def through(self, call, params, x, arguments):
+        """Call a layer that the one around it stands for."""
+        y = call.layer[1](params, x, **arguments)
+        self.places.leave()
+        return y
 
     def look(self, text, where, tree):
         """Look at arrays: they may be those of a trace, which are known later."""

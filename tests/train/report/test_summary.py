@@ -12,6 +12,7 @@ from funcnn.layers import (
     Flatten,
     Gelu,
     Lambda,
+    Layer,
     LayerNorm,
     Relu,
     Remat,
@@ -132,6 +133,88 @@ def test_tables_of_long_names_fit():
     lines = str(train.summary(model, x)).splitlines()
     assert max(map(len, lines)) <= 80
     assert "…  128x256x256x3" in lines[1]
+
+
+def blocks_of_ones_own():
+    """Two layers without names, one called directly, one through jit, and own params."""
+    encoder = Serial(Dense(6), Relu(), Stack(Dense(6), 3))
+    decoder, head = Serial(Dense(4), Relu(), Dense(5)), Dense(2)
+
+    def init(key, shape):
+        x, h, y = ((3, n) for n in (4, 6, 5))
+        return {
+            "parts": {"encoder": encoder.init(key, x), "decoder": decoder.init(key, h)},
+            "head": head.init(key, y),
+            "scale": jnp.ones(5, jnp.float32),
+            "spare": {"weight": jnp.ones((2, 2)), "bias": jnp.ones(3)},
+        }
+
+    def apply(params, x, *, key=None):
+        parts = params["parts"]
+        x = encoder.apply(parts["encoder"], x)
+        x = jax.jit(decoder.apply)(parts["decoder"], Relu().apply({}, x))
+        half = jax.tree.map(lambda a: a.astype(jnp.bfloat16), params["head"])
+        return head.apply(half, (x * params["scale"]).astype(jnp.bfloat16))
+
+    return Layer(init, apply)
+
+
+def test_a_summary_of_a_layer_of_ones_own():
+    model = blocks_of_ones_own()
+    report = train.summary(model, (3, 4))
+    assert [(row.path, row.kind, row.params) for row in report.rows] == [
+        ("parts/encoder", "Serial", 30 + 3 * 42),
+        ("parts/encoder/0", "Dense", 30),
+        ("parts/encoder/1", "Relu", 0),
+        ("parts/encoder/2", "Stack", 3 * 42),
+        ("parts/encoder/2/*", "Dense", 3 * 42),
+        ("Relu", "Relu", 0),
+        ("parts/decoder", "Serial", 28 + 25),
+        ("parts/decoder/0", "Dense", 28),
+        ("parts/decoder/1", "Relu", 0),
+        ("parts/decoder/2", "Dense", 25),
+        ("head", "Dense", 12),
+        ("scale", "params", 5),
+        ("spare", "params", 7),
+    ]
+    outer = {"parts/encoder", "parts/decoder", "head", "scale", "spare"}
+    assert report.total.params == sum(r.params for r in report.rows if r.path in outer)
+    flops = {row.path: row.flops for row in report.rows}
+    assert flops["parts/encoder/2/*"] == 3 * (2 * 3 * 36 + 18)
+    products = sum(flops[path] for path in ("parts/encoder", "parts/decoder", "head"))
+    assert report.total.flops >= products
+    lines = str(report).splitlines()
+    assert lines[1].startswith("parts/encoder Serial  ")
+    assert lines[2].startswith("  0 Dense  ")
+    inside = rows(train.summary(Serial(a=Relu(), b=model), (3, 4)))
+    assert inside["b"].params == report.total.params
+    assert inside["b/parts/encoder/2/*"].params == 126
+    assert [row.path for row in train.summary(model, (3, 4), depth=1).rows] == [
+        "parts/encoder", "Relu", "parts/decoder", "head", "scale", "spare",
+    ]  # fmt: skip
+
+
+def test_no_param_is_without_a_row():
+    for model, x in (
+        (blocks_of_ones_own(), (3, 4)),
+        (Serial(Residual(LayerNorm(), Remat(Cast(Dense(4), "bfloat16")))), (3, 4)),
+        (Transformer(7, 8, 2, 3, tied=True), IDS),
+    ):
+        paths = {row.path.replace("/*", "") for row in train.summary(model, x).rows}
+        params = jax.eval_shape(lambda model=model, x=x: model.init(KEY, x))
+        for path, _ in jax.tree_util.tree_flatten_with_path(params)[0]:
+            place = jax.tree_util.keystr(path, simple=True, separator="/")
+            assert any(place == p or place.startswith(f"{p}/") for p in paths), place
+
+
+def test_a_layer_around_another_is_one_row():
+    inner = Dense(4)
+
+    def apply(params, x, *, key=None):
+        return inner.apply(params, 2 * x)
+
+    model = Serial(Layer(inner.init, apply), Remat(Cast(Relu(), "bfloat16")))
+    assert [row.path for row in train.summary(model, (3, 4)).rows] == ["0", "1"]
 
 
 def test_the_depth_of_a_summary():

@@ -124,8 +124,36 @@ def test_what_is_no_layer():
     inner = Serial(Relu())
     outer = Lambda(lambda x: inner.apply(({},), log_of(x)))
     assert where(Serial(a=outer)) == (
-        "layer 'a/0' was given 20 of 20 values that are not finite, by what is no layer."
+        "layer 'a/Serial' was given 20 of 20 values that are not finite, by what is no "
+        "layer."
     )
+
+
+@pytest.mark.parametrize("around", [lambda f: f, jax.jit, jax.checkpoint])
+@pytest.mark.parametrize("options", [{}, {"compute_dtype": "bfloat16"}])
+def test_layers_that_a_loss_calls_itself(around, options):
+    """Two without names are told apart by their params."""
+    encoder = Serial(Dense(4), Lambda(jnp.cos))
+    decoder = Serial(Dense(3), Lambda(lambda x: jnp.where(x > 1e30, jnp.inf, x)))
+
+    def loss(params, x, key):
+        y = around(encoder.apply)(params["encoder"], x)
+        return decoder.apply(params["decoder"], y).sum()
+
+    params = {"encoder": drawn(encoder), "decoder": drawn(decoder)}
+    params["decoder"][0]["bias"] = params["decoder"][0]["bias"].at[0].set(2e30)
+    found = train.first_nonfinite(loss, params, X, KEY, **options)
+    assert found == GAVE.format("decoder/1", 5, 15)
+
+
+def test_the_backward_pass_of_a_layer_that_a_loss_calls_itself():
+    encoder, decoder = Serial(Dense(4), Lambda(jnp.cos)), Serial(Dense(3), Lambda(broken))
+
+    def loss(params, x, key):
+        return decoder.apply(params["d"], encoder.apply(params["e"], x)).sum()
+
+    found = train.first_nonfinite(loss, {"e": drawn(encoder), "d": drawn(decoder)}, X, KEY)
+    assert found.startswith("the backward pass of layer 'd/1' gave a gradient of its input")
 
 
 def test_the_backward_pass_of_a_layer():
