@@ -39,7 +39,17 @@ def unpack(m: Method, state, tree):
 
 
 def check_slots(m: Method, state, tree, leaves):
-    """Raise ValueError if a state is not of params like these gradients."""
+    """Check that a state is of this method, and of params like these gradients.
+
+    Raises:
+        TypeError: if it is of another method.
+        ValueError: if it is of other params.
+    """
+    if not isinstance(state, m.state):
+        raise TypeError(
+            f"{m.name} needs a state of its own, {m.state.__name__}; "
+            f"got {type(state).__name__}."
+        )
     needed = columns(m, [needed_row(m, g) for g in leaves])
     for name, column in zip(m.slots, needed, strict=True):
         whole = [shape_of(a) for a in column] == [g.shape for g in leaves]

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+from jax.tree_util import keystr, tree_flatten_with_path
 
 # A pytree of bools like params or a prefix of it, a function of params that returns one,
 # or None for all leaves.
@@ -31,9 +32,23 @@ def spread(name, what, labels, tree):
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{name} needs {what} whose structure is that of params, or a prefix of it; "
-            f"got {jax.tree.structure(labels)} for {jax.tree.structure(tree)}."
+            f"{difference(labels, tree)}."
         ) from error
     return jax.tree.leaves(spread_out)
+
+
+def difference(labels, tree):
+    """What labels lack, or have and params do not, by the first path of each."""
+    given = [path for path, _ in tree_flatten_with_path(labels)[0]]
+    needed = [path for path, _ in tree_flatten_with_path(tree)[0]]
+    missing = [p for p in needed if not any(p[: len(g)] == g for g in given)]
+    strange = [g for g in given if not any(p[: len(g)] == g for p in needed)]
+    words = [f"there is none for {keystr(p)}" for p in missing[:1]]
+    words += [f"got one for {keystr(g)}, which params have not" for g in strange[:1]]
+    if not words:  # the same paths, in containers of other kinds
+        kinds = jax.tree.structure(labels), jax.tree.structure(tree)
+        words = ["got {} for {}".format(*kinds)]
+    return ", and ".join(words)
 
 
 def as_bools(mask):

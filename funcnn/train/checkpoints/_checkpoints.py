@@ -6,7 +6,12 @@ from typing import Any
 
 from funcnn.foundation._checks import integer
 from funcnn.train.checkpoints import _items_to_save, _restored_state
-from funcnn.train.checkpoints._orbax_manager import imported, opened, short
+from funcnn.train.checkpoints._orbax_manager import (
+    imported,
+    opened,
+    short,
+    without_warning_of_metrics,
+)
 from funcnn.train.step._train_state import TrainState
 
 
@@ -64,7 +69,7 @@ class Checkpoints:
         self.metric = best
         self._saving: int | None = None  # the last step to be saved
         self._clean = False  # whether what failed saves left is gone
-        self.directory = Path(directory).absolute()
+        self.directory = Path(directory).expanduser().absolute()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -113,7 +118,8 @@ class Checkpoints:
             if not self._clean:
                 self._manager.close()
                 self._manager, self._clean = self._opened(cleanup=True), True
-            self._manager.save(step, args=items, metrics=numbers, force=True)
+            with without_warning_of_metrics():
+                self._manager.save(step, args=items, metrics=numbers, force=True)
         except Exception as error:
             raise self._not_saved(error) from error
 

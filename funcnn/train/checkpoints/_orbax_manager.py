@@ -1,8 +1,10 @@
 """A directory comes in, Orbax's manager of the checkpoints in it goes out."""
 
+import logging
 import math
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,21 @@ def opened(
         async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
     )
     return ocp.CheckpointManager(directory, options=options)
+
+
+@contextmanager
+def without_warning_of_metrics():
+    """No word from Orbax on each save that has none: evaluations are rarer than saves."""
+    logger = logging.getLogger("absl")
+
+    def wanted(record):
+        return "tracked_metric" not in record.getMessage()
+
+    logger.addFilter(wanted)
+    try:
+        yield
+    finally:
+        logger.removeFilter(wanted)
 
 
 def short(error: Exception) -> str:

@@ -68,7 +68,7 @@ def save_safetensors(path: Any, params: chex.ArrayTree) -> None:
                 f"{leaf.sharding}."
             )
         arrays[name] = np.asarray(leaf, dtype, order="C")
-    path = Path(path)
+    path = Path(path).expanduser()
     part = None
     try:
         descriptor, part = tempfile.mkstemp(
@@ -103,7 +103,7 @@ def load_safetensors(path: Any, like: Any) -> Any:
     """
     deserialize = safetensors("load_safetensors").deserialize
     try:
-        found = dict(deserialize(Path(path).read_bytes()))
+        found = dict(deserialize(Path(path).expanduser().read_bytes()))
     except Exception as error:
         raise OSError(f"load_safetensors cannot read {path}: {error}.") from error
     wanted = _named_leaves.by_name("load_safetensors", like)

@@ -13,9 +13,9 @@ from funcnn.foundation._checks import integer
 
 
 def batches(
-    data: Any, batch_size: int, *, key: chex.PRNGKey, epochs: int | None = None
+    data: Any, batch_size: int, *, key: chex.PRNGKey | None, epochs: int | None = None
 ) -> "Batches":
-    """Iterate over shuffled batches.
+    """Iterate over batches, shuffled or in order.
 
     Each epoch is one permutation of the examples, drawn from `fold_in(key, epoch)`, so
     that the same key gives the same batches. The examples left over when `batch_size`
@@ -26,7 +26,7 @@ def batches(
         data: a pytree of arrays with equal leading axes, such as `(images, labels)`.
             They stay in host memory, as NumPy arrays.
         batch_size: at least 1, at most the number of examples.
-        key: determines the order.
+        key: determines the order; None means that of the data, in each epoch.
         epochs: how often to go through the data; None means without end.
 
     Returns:
@@ -84,11 +84,16 @@ class Batches(Iterator):
         if self._epochs is not None and epoch >= self._epochs:
             raise StopIteration
         if epoch != self._order[0]:
-            epoch_key = jax.random.fold_in(self._key, epoch)
-            self._order = epoch, np.asarray(jax.random.permutation(epoch_key, self._n))
+            self._order = epoch, self._permutation(epoch)
         self._count += 1
         chosen = self._order[1][i * self._batch_size : (i + 1) * self._batch_size]
         return jax.tree.map(lambda a: a[chosen], self._data)
+
+    def _permutation(self, epoch):
+        if self._key is None:
+            return np.arange(self._n)
+        epoch_key = jax.random.fold_in(self._key, epoch)
+        return np.asarray(jax.random.permutation(epoch_key, self._n))
 
     def get_state(self) -> dict[str, Any]:
         """Return how many batches were taken, and of what: JSON-able."""
@@ -118,7 +123,9 @@ class Batches(Iterator):
     @functools.cached_property
     def _identity(self):
         """What determines the batches, but for the examples themselves."""
-        key = np.asarray(jax.random.key_data(self._key)).tolist()
+        key = self._key
+        if key is not None:
+            key = np.asarray(jax.random.key_data(key)).tolist()
         return {"batch_size": self._batch_size, "examples": self._n, "key": key}
 
 

@@ -16,7 +16,7 @@ from funcnn.train.mesh._layout import Layout
 from funcnn.train.report._history import History
 from funcnn.train.report._logs import Log
 from funcnn.train.step._make_step import Step
-from funcnn.train.step._train_state import TrainState
+from funcnn.train.step._train_state import TrainState, check_state
 
 
 def fit(
@@ -89,7 +89,7 @@ def fit(
         NonFiniteError: if `guard` and a number is not finite. Its `state` is the one
             before that step, and no checkpoint was made after it.
         OSError: if a checkpoint cannot be written; those before it stay.
-        TypeError: if an argument has the wrong type.
+        TypeError: if an argument has the wrong type, or `state` is no `TrainState`.
         ValueError: if a count is out of range or does not fit another, neither `steps`
             nor `data` has an end, or there is a checkpoint of another model.
     """
@@ -98,6 +98,7 @@ def fit(
         eval_every=eval_every, evaluate=evaluate, stopping=stopping,
         checkpoint_every=checkpoint_every, checkpoints=checkpoints,
     )  # fmt: skip
+    check_state("fit", state)
     compiled = CompiledStep(step, plan.per_call, layout)
     data = iter(data)
     position = RunPosition(data)

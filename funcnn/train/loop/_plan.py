@@ -50,7 +50,7 @@ def plan_of(
     checkpoint_every = period(
         "checkpoint_every", checkpoint_every, "checkpoints", checkpoints, per_call
     )
-    check_evaluated(evaluate, stopping, checkpoints)
+    check_evaluated(evaluate, eval_every, stopping, checkpoints)
     return Plan(steps, per_call, log_every, eval_every, checkpoint_every)
 
 
@@ -78,6 +78,7 @@ def period(
 
 def check_evaluated(
     evaluate: Callable | None,
+    eval_every: int | None,
     stopping: EarlyStopping | None,
     checkpoints: Checkpoints | None,
 ) -> None:
@@ -90,6 +91,11 @@ def check_evaluated(
     for what, given in (("stopping", stopping), ("checkpoints with best", best)):
         if given is not None and evaluate is None:
             raise ValueError(f"fit needs evaluate for {what}; got None.")
+    if stopping is not None and eval_every is None:
+        raise ValueError(
+            "fit needs eval_every for stopping, or there is one evaluation, after the last "
+            "step; got None."
+        )
 
 
 def due(every: int | None, made: int, count: int) -> bool:

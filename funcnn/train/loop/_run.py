@@ -59,9 +59,10 @@ class Run:
     stopped: str = field(init=False)
     record: MetricsRecord = field(init=False)
     _count: int = field(init=False, default=0)  # steps of the last call
+    _begun: int = field(init=False)  # updates of the state that this run began with
 
     def __post_init__(self):
-        self.done = int(self.state.step)
+        self.done = self._begun = int(self.state.step)
         steps = self.plan.steps
         self.last = None if steps is None else max(self.first + steps, self.done)
         self.stopped = "early" if self._says_stop() else "steps"
@@ -163,16 +164,22 @@ class Run:
             self.checkpoints.wait()
 
     def outcome(self) -> tuple[TrainState, History]:
-        """The state and the history, with a warning if there was too little data.
+        """The state and the history, with a warning if there was too little to do.
 
         Raises:
             Interrupted: with both, if the run was.
         """
         if self.stopped == "interrupted":
             raise self._interrupted()
-        if self.last is None:
+        if self.plan.steps and self.done == self._begun == self.last:
+            warnings.warn(
+                f"fit took no step: the checkpoint has all {self.plan.steps}. Give more "
+                "steps to go on, or another directory to begin anew.",
+                stacklevel=3,
+            )
+        if self.last is None and self.stopped == "steps":
             self.stopped = "data"
-        elif self.stopped == "steps" and self.done < self.last:
+        elif self.stopped == "steps" and self.last is not None and self.done < self.last:
             self.stopped = "data"
             taken = f"{self.done - self.first} of {self.plan.steps} steps"
             warnings.warn(f"fit took {taken}: the data ended.", stacklevel=3)

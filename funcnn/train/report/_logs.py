@@ -46,7 +46,7 @@ class JSONLog:
     """
 
     def __init__(self, path: Any):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
 
     def start(self, step):
         """Keep the lines up to `step`."""

@@ -15,7 +15,7 @@ from funcnn.train.step._learning_rate import learning_rate
 from funcnn.train.step._loss_scale import loss_scale, unscaled
 from funcnn.train.step._loss_value import divided, split
 from funcnn.train.step._microbatches import mean_over_microbatches
-from funcnn.train.step._train_state import TrainState
+from funcnn.train.step._train_state import TrainState, check_own, check_state
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict]]
 
@@ -101,6 +101,7 @@ def make_step(
         without_gradient = mean_over_microbatches(without_gradient, microbatches)
 
     def step(state, batch):
+        check_state("make_step", state)
         key = jax.random.fold_in(state.key, state.step)
         scale = loss_scale(state.opt_state)
         grads, (value, metrics, count) = gradient(state.params, batch, key, scale)
@@ -112,7 +113,11 @@ def make_step(
 
         extra = {"value": value, "grad": plain, "value_fn": value_fn}
         extra |= {} if count is None else {"count": count}
-        updates, opt_state = update(grads, state.opt_state, state.params, **extra)
+        try:
+            updates, opt_state = update(grads, state.opt_state, state.params, **extra)
+        except Exception as error:
+            check_own("make_step", optimizer, state, error)
+            raise
         params = optim.apply_updates(state.params, updates)
         own = {"loss": value, "grad_norm": optim.global_norm(plain)}
         rate = learning_rate(optimizer, state.opt_state, opt_state)

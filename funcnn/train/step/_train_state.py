@@ -34,3 +34,31 @@ def init(key: chex.PRNGKey, model: Layer, optimizer: Optimizer, shape: Any) -> T
     params_key, run_key = jax.random.split(key)
     params = model.init(params_key, shape)
     return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), run_key)
+
+
+def check_state(function: str, state: Any) -> None:
+    """Check that a state has what a `TrainState` has.
+
+    Raises:
+        TypeError: if it lacks a field, as params alone or a plain tuple do.
+    """
+    if not all(hasattr(state, name) for name in TrainState._fields):
+        raise TypeError(
+            f"{function} needs a state with {', '.join(TrainState._fields)}, such as "
+            f"train.init makes; got {type(state).__name__}."
+        )
+
+
+def check_own(function: str, optimizer: Optimizer, state: Any, error: Exception) -> None:
+    """Say of an error whether the cause is a state that another optimizer made.
+
+    Raises:
+        TypeError: from `error`, if it is.
+    """
+    own = jax.eval_shape(optimizer.init, state.params)
+    kinds = [str(jax.tree.structure(tree)) for tree in (own, state.opt_state)]
+    if kinds[0] != kinds[1]:
+        raise TypeError(
+            f"{function} needs the state of its own optimizer, as init makes it of these "
+            f"params; got {type(state.opt_state).__name__} of another structure."
+        ) from error
