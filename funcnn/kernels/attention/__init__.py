@@ -30,7 +30,7 @@ def forward(p: Plan, arrays):
 def backward(p: Plan, arrays, out, top, total, dout):
     """The cotangents of queries, keys, values and bias (or None)."""
     rows = out, top, total, dout
-    return backward_guarded(forward_in_strips, backward_in_strips, p, arrays, *rows)
+    return backward_guarded(backward_in_strips, p, arrays, *rows)
 
 
 def forward_in_strips(p: Plan, arrays):

@@ -35,6 +35,8 @@ def in_blocks(p: Plan, arrays):
             s = s if keep is None else jnp.where(keep, s, -jnp.inf)
             top = jnp.maximum(s.max(-1, keepdims=True), jnp.finfo(s.dtype).min)
             top = jax.lax.stop_gradient(top)  # what is made of it does not depend on it
+            if p.exact:  # NaN in e, and in what is made of it, is enough
+                top = jnp.where(jnp.isnan(top), 0, top)
             e = jnp.exp(s - top)
             out = over_keys(dropped(p, e, i, j), cut(v, 2, j, p.columns))
             return top, e.sum(-1, keepdims=True), out
@@ -77,6 +79,8 @@ def backward_in_blocks(p: Plan, arrays, rows):
     top = pad(top, {3: slack}, jnp.inf)  # rows that were added have no weights
     q, k, v, mask, bias = padded(p, p.scale * q, k, v, mask, bias)
     arrays = q, k, v, mask, bias, dout
+    # scores are of the same arrays as in the forward pass, or they would be made again
+    plain_q, plain_k = (numbers(a) if p.exact else a for a in (q, k))
 
     def shown(a, keep):
         # whatever is there where a query does not look, e * a would have to be 0
@@ -89,7 +93,7 @@ def backward_in_blocks(p: Plan, arrays, rows):
             dq, dk, dv, dbias = state
             s, slope, keep = scores(p, queries, k, mask, bias, i, j)
             s = s if keep is None else jnp.where(keep, s, -jnp.inf)
-            e = shown(jnp.exp(s - peak), keep)
+            e = jnp.exp(s - peak)
             dv = added(dv, {2: j}, over_queries(dropped(p, e, i, j), g))
             de = dropped(p, products(g, cut(v, 2, j, p.columns)), i, j)
             ds = shown(e * (de - pulled), keep)
@@ -98,8 +102,8 @@ def backward_in_blocks(p: Plan, arrays, rows):
                 dbias = added(dbias, at, unbroadcast(ds, part_of(dbias, ds)))
             if slope is not None:
                 ds = ds * shown(slope, keep)
-            dq = dq + over_keys(ds, cut(k, 2, j, p.columns))
-            dk = added(dk, {2: j}, over_queries(ds, queries))
+            dq = dq + over_keys(ds, cut(plain_k, 2, j, p.columns))
+            dk = added(dk, {2: j}, over_queries(ds, cut(plain_q, 3, i, p.rows)))
             return dq, dk, dv, dbias
 
         dq, *state = loop(p, i, add, (jnp.zeros_like(queries), *state), arrays)
@@ -117,6 +121,11 @@ def backward_in_blocks(p: Plan, arrays, rows):
         None if a is None else a[tuple(map(slice, shape))]
         for a, shape in zip(state, shapes, strict=True)
     )
+
+
+def numbers(a):
+    """The array with 0 in place of what is not finite: of a weight of 0, it makes 0."""
+    return jnp.where(jnp.isfinite(a), a, 0)
 
 
 def scores(p: Plan, queries, k, mask, bias, i, j):

@@ -136,7 +136,7 @@ def strips(p: Plan, arrays) -> list[Strip]:
     has a program of its own.
     """
     everything = Strip(p, (0, p.queries), (0, p.keys))
-    if p.exact or p.window == (None, None) or not known((*arrays[0].shape, p.keys)):
+    if p.window == (None, None) or not known((*arrays[0].shape, p.keys)):
         return [everything]
     size = max(NARROWEST, -(-p.queries // STRIPS))
     scores = math.prod(arrays[0].shape[:4]) * p.keys
