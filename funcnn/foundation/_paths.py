@@ -24,12 +24,13 @@ def first_match(path, patterns):
 
 
 def as_patterns(function, what, patterns):
-    """Patterns as a tuple; one alone will do.
+    """Patterns, several or one alone, as a tuple.
 
     Raises:
         TypeError: if one is no string.
     """
-    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    several = isinstance(patterns, list | tuple | set | frozenset)
+    found = tuple(patterns) if several else (patterns,)
     for pattern in found:
         if not isinstance(pattern, str):
             raise TypeError(f"{function} needs {what} that are strings; got {pattern!r}.")

@@ -17,12 +17,18 @@ COUNTS = {"stem": {"weight": jnp.ones((3, 2), jnp.int32)}, "bias": jnp.ones(2)}
 ALL = MAKERS | PARTS
 WEIGHT = r"\['stem'\]\['weight'\]"
 # Those that leave what they are given to another, which names itself.
-TOLD_BY = {"inject": "adamw", "chain": "clip", "hutchinson": "sophia"}
+TOLD_BY = {
+    "inject": "adamw",
+    "chain": "clip",
+    "hutchinson": "sophia",
+    "per_layer": "partition",
+}
 INNER = {
     "schedule_free": "sgd",
     "lookahead": "adam",
     "partition": "adam",
     "masked": "adam",
+    "per_layer": "lamb",
 }
 each = pytest.mark.parametrize("name", ALL)
 # What to give for a parameter without a default.
@@ -37,6 +43,7 @@ GIVEN = {
     "schedule": lambda step: 1.0,
     "every": 2,
     "most": 2,
+    "patterns": "*",
 }
 
 
@@ -105,11 +112,14 @@ def test_codes_of_other_params():
         optimizer.update({"w": jnp.ones(16)}, state)
 
 
+ASKING = ("chain", "inject", "per_layer")  # as what is in them does here
+
+
 @each
 def test_params_are_asked_for_where_the_docs_say_so(name):
     told = " ".join(inspect.getdoc(getattr(optim, name)).split())
     grads = {"w": jnp.ones((2, 2))}
-    if re.search("`update` needs params", told) or name in ("chain", "inject"):
+    if re.search("`update` needs params", told) or name in ASKING:
         with pytest.raises(
             ValueError, match=r"^\w+ needs params, as .*: update\(grads, .*; got None.$"
         ) as caught:

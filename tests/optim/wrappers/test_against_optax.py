@@ -132,7 +132,7 @@ MIXED |= {"masked, by optax's"}
 # These branch.
 BRANCH = {"accumulate", "apply_if_finite", "chain, mixed"}
 # Compared with formulas, in files of their own.
-OTHERS = {"master_weights", "stochastic_rounding", "schedule_free_params"}
+OTHERS = {"master_weights", "stochastic_rounding", "schedule_free_params", "per_layer"}
 each = pytest.mark.parametrize("name", PAIRS)
 
 
