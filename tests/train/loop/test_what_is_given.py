@@ -94,8 +94,8 @@ def test_a_finished_run_says_so(tmp_path):
     with train.Checkpoints(tmp_path) as checkpoints:
         fit(start(ADAM), data, steps=2, checkpoints=checkpoints)
         with pytest.warns(UserWarning, match="fit took no step: the checkpoint has all 2"):
-            _, history = fit(start(ADAM), data, steps=2, checkpoints=checkpoints)
-    assert history.step == 2
+            state, _ = fit(start(ADAM), data, steps=2, checkpoints=checkpoints)
+    assert state.step == 2
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(start(ADAM), data, steps=0)  # as it was asked to
