@@ -209,10 +209,16 @@ CLAIMED = {
 }
 
 
+# Those that keep x rather than the output in 16 bits.
+OF_INPUT = {"sigmoid", "tanh", "softmax", "log_softmax"}
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("name", CLAIMED)
 def test_a_rule_holds_what_its_derivation_says(name, dtype):
     case, names, nbytes = CLAIMED[name]
+    if dtype == jnp.bfloat16 and name in OF_INPUT:
+        names = "x"
     mine = held(name, dtype)[case][0]
     found = {a.name or a.kind for a in mine.arrays if a.read and a.kind != "computed"}
     assert (" ".join(sorted(found)), mine.computed) == (names, nbytes)
