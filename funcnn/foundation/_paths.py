@@ -1,5 +1,6 @@
 """Paths in pytrees, as the patterns have them that users name parameters with."""
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from jax.tree_util import keystr
@@ -29,7 +30,8 @@ def as_patterns(function, what, patterns):
     Raises:
         TypeError: if one is no string.
     """
-    found = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    several = isinstance(patterns, Iterable) and not isinstance(patterns, str)
+    found = tuple(patterns) if several else (patterns,)
     for pattern in found:
         if not isinstance(pattern, str):
             raise TypeError(f"{function} needs {what} that are strings; got {pattern!r}.")
