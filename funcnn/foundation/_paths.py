@@ -1,5 +1,6 @@
 """Paths in pytrees, as the patterns have them that users name parameters with."""
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 from jax.tree_util import keystr
@@ -29,7 +30,7 @@ def as_patterns(function, what, patterns):
     Raises:
         TypeError: if one is no string.
     """
-    several = isinstance(patterns, list | tuple | set | frozenset)
+    several = isinstance(patterns, Iterable) and not isinstance(patterns, str)
     found = tuple(patterns) if several else (patterns,)
     for pattern in found:
         if not isinstance(pattern, str):

@@ -21,14 +21,14 @@ TOLD_BY = {
     "inject": "adamw",
     "chain": "clip",
     "hutchinson": "sophia",
-    "per_layer": "partition",
+    "per_layer": "partition",  # which the maker puts around it
 }
 INNER = {
     "schedule_free": "sgd",
     "lookahead": "adam",
     "partition": "adam",
     "masked": "adam",
-    "per_layer": "lamb",
+    "per_layer": "per_layer",
 }
 each = pytest.mark.parametrize("name", ALL)
 # What to give for a parameter without a default.
@@ -37,13 +37,13 @@ GIVEN = {
     "optimizers": {True: optim.sgd(0.1)},
     "labels": True,
     "mask": True,
+    "patterns": "*",
     "make": optim.sgd,
     "estimator": ones(),
     "key": KEY,
     "schedule": lambda step: 1.0,
     "every": 2,
     "most": 2,
-    "patterns": "*",
 }
 
 
@@ -99,6 +99,39 @@ def test_a_state_of_other_params(name):
         r"\['bias'\], as in|of the structure of) the .* in its state",
     ):
         jax.eval_shape(lambda: update(name, PARAMS, state_of=FEWER))
+
+
+@each
+def test_a_state_of_another_optimizer(name):
+    """Is told, and not that some class has no such attribute."""
+    if name in KEEP_NOTHING - {"add_noise"} and name not in ("accumulate", "inject"):
+        pytest.skip("keeps nothing that another could lack")
+    params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+    other = optim.DecayState()
+    with pytest.raises(
+        TypeError, match=r"^\w+ needs a state of its own, .*; got DecayState"
+    ):
+        jax.eval_shape(lambda: ALL[name](0.1).update(params, other, params))
+
+
+def test_a_state_of_a_partition_by_other_labels():
+    params = {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}
+    state = optim.masked(optim.adam(0.1), True).init(params)
+    other = optim.partition({"a": optim.adam(0.1)}, "a")
+    with pytest.raises(
+        ValueError,
+        match=r"^partition needs a state of optimizers for .*'a'.*; got .*'False', 'True'",
+    ):
+        other.update(params, state, params)
+
+
+def test_labels_in_containers_of_other_kinds():
+    params = {"w": [jnp.ones(3)], "b": jnp.ones(3)}
+    masked = optim.masked(optim.adam(0.1), {"w": (True,), "b": True})
+    with pytest.raises(
+        ValueError, match=r"got a tuple at \['w'\], where params have a list\.$"
+    ):
+        masked.init(params)
 
 
 def test_codes_of_other_params():

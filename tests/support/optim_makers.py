@@ -52,7 +52,7 @@ SPECIAL = {
         {True: optim.adam(rate), False: optim.sgd(rate, 0.9)}, matrices
     ),
     "per_layer": lambda rate: optim.partition(
-        {True: optim.per_layer(optim.lamb(rate), "*"), False: optim.sgd(rate)}, matrices
+        {True: optim.per_layer(optim.adam(rate), "*"), False: optim.sgd(rate)}, matrices
     ),
     "masked": lambda rate: optim.masked(optim.adam(rate), matrices),
     "master_weights": lambda rate: optim.master_weights(optim.adam(rate)),

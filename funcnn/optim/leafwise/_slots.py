@@ -8,7 +8,7 @@ import jax
 from funcnn.optim.leafwise._rule import Method
 from funcnn.optim.precision._moments import like_stored, load, packed, store
 from funcnn.optim.protocol._leaves import zeros
-from funcnn.optim.protocol._trees import match, shape_of
+from funcnn.optim.protocol._trees import check_own, match, shape_of
 
 
 def first_row(m: Method, i, w, step):
@@ -45,11 +45,7 @@ def check_slots(m: Method, state, tree, leaves):
         TypeError: if it is of another method.
         ValueError: if it is of other params.
     """
-    if not isinstance(state, m.state):
-        raise TypeError(
-            f"{m.name} needs a state of its own, {m.state.__name__}; "
-            f"got {type(state).__name__}."
-        )
+    check_own(m.name, state, m.state)
     needed = columns(m, [needed_row(m, g) for g in leaves])
     for name, column in zip(m.slots, needed, strict=True):
         whole = [shape_of(a) for a in column] == [g.shape for g in leaves]

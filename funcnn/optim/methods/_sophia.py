@@ -37,7 +37,7 @@ from funcnn.optim.protocol._rates import (
     tells,
     told_by,
 )
-from funcnn.optim.protocol._trees import match, need_params
+from funcnn.optim.protocol._trees import check_own, match, need_params
 
 WHY = "its curvature is that of the loss there"
 
@@ -130,6 +130,7 @@ def sophia(
         return start._replace(estimator=estimator.init(params))
 
     def update(grads, state, params=None, **extra):
+        check_own("sophia", state, SophiaState)
         need_params("sophia", params, WHY)
         match("sophia", "gradients", grads, params)
         match("sophia", "gradients", grads, state.curvature, "the moments in its state")

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 from jax.tree_util import keystr, tree_flatten_with_path
 
+from funcnn.optim.protocol._trees import unlike
+
 # A pytree of bools like params or a prefix of it, a function of params that returns one,
 # or None for all leaves.
 Mask = Any
@@ -46,8 +48,7 @@ def difference(labels, tree):
     words = [f"there is none for {keystr(p)}" for p in missing[:1]]
     words += [f"got one for {keystr(g)}, which params have not" for g in strange[:1]]
     if not words:  # the same paths, in containers of other kinds
-        kinds = jax.tree.structure(labels), jax.tree.structure(tree)
-        words = ["got {} for {}".format(*kinds)]
+        words = [f"got {unlike(labels, tree)}"]
     return ", and ".join(words)
 
 

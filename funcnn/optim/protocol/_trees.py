@@ -72,8 +72,42 @@ def match(optimizer, what, tree, like, model="params"):
             )
     raise ValueError(
         f"{optimizer} needs {what} of the structure of {model}, {needed_treedef}; "
-        f"got {treedef}."
+        f"got {treedef} ({unlike(tree, like, model)})."
     )
+
+
+def check_own(optimizer, state, kind):
+    """Check that a state is of this optimizer, as far as its class tells.
+
+    Raises:
+        TypeError: if it is of another.
+    """
+    if not isinstance(state, kind):
+        raise TypeError(
+            f"{optimizer} needs a state of its own, {kind.__name__}; "
+            f"got {type(state).__name__}."
+        )
+
+
+def unlike(tree, like, model="params"):
+    """In words, the first node of trees with leaves at the same paths that differs."""
+    got, needed = nodes(tree), nodes(like)
+    path = next(p for p in [*needed, *got] if got.get(p) != needed.get(p))
+    there = [found.get(path, "nothing") for found in (got, needed)]
+    if there[0] == there[1]:
+        return f"{there[0]} of another structure at {path or 'the root'}"
+    return f"{there[0]} at {path or 'the root'}, where {model} have {there[1]}"
+
+
+def nodes(tree, path=()):
+    """The kind of each node that is no leaf, by the name of its place."""
+    if all(leaf is tree for leaf in jax.tree.leaves(tree)) and jax.tree.leaves(tree):
+        return {}
+    children, _ = tree_flatten_with_path(tree, is_leaf=lambda a: a is not tree)
+    found = {keystr(path): "None" if tree is None else f"a {type(tree).__name__}"}
+    for key, child in children:
+        found |= nodes(child, (*path, *key))
+    return found
 
 
 def described(shapes, path):

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from funcnn.optim.protocol._leaves import leafwise, wide_copy
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import hyperparameters
-from funcnn.optim.protocol._trees import float_leaves, match, need_params
+from funcnn.optim.protocol._trees import check_own, float_leaves, match, need_params
 
 
 class EmaState(NamedTuple):
@@ -47,6 +47,7 @@ def ema_params(decay: chex.Numeric) -> Optimizer:
         return EmaState(jnp.zeros((), jnp.int32), wide_copy("ema_params", params))
 
     def update(grads, state, params=None):
+        check_own("ema_params", state, EmaState)
         need_params("ema_params", params, "it averages them")
         grads = float_leaves("ema_params", "updates", grads)
         match("ema_params", "updates", grads, params)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._optimizer import Optimizer
 from funcnn.optim.protocol._rates import hyperparameter
-from funcnn.optim.protocol._trees import checked, flatten
+from funcnn.optim.protocol._trees import check_own, checked, flatten
 from funcnn.optim.transformations._keys import Key
 
 
@@ -52,6 +52,7 @@ def add_noise(eta: chex.Numeric, gamma: chex.Numeric, key: chex.PRNGKey) -> Opti
         return NoiseState(jnp.zeros((), jnp.int32), own.start())
 
     def update(grads, state, params=None):
+        check_own("add_noise", state, NoiseState)
         leaves, tree = flatten(checked("add_noise", grads, params))
         step = state.step + 1
         rest, keys = own.split(state.key, len(leaves))

@@ -14,7 +14,7 @@ from funcnn.foundation._dtypes import accumulator
 from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import tells, told_by_inner
-from funcnn.optim.protocol._trees import checked, float_leaves, match
+from funcnn.optim.protocol._trees import check_own, checked, float_leaves, match
 
 
 class AccumulateState(NamedTuple):
@@ -62,6 +62,7 @@ def accumulate(optimizer: Optimizer, every: int) -> Optimizer:
         return AccumulateState(step, count, total, optimizer.init(params))
 
     def update(grads, state, params=None, *, count=1.0, **extra):
+        check_own("accumulate", state, AccumulateState)
         grads = checked("accumulate", grads, params)
         match("accumulate", "gradients", grads, state.total, "the sum in its state")
         count = jnp.asarray(count, jnp.float32)

@@ -17,7 +17,8 @@ def chain(*optimizers: Optimizer) -> Optimizer:
         Its `update` passes further arguments by name to those that take them.
 
     Raises:
-        TypeError: if an argument has no `init` and `update`.
+        TypeError: if an argument has no `init` and `update`; in `update`, if the state is
+            no tuple.
         ValueError: in `update`, if the state has not one entry for each optimizer.
     """
     updates = [extended("chain", optimizer) for optimizer in optimizers]
@@ -26,6 +27,11 @@ def chain(*optimizers: Optimizer) -> Optimizer:
         return tuple(optimizer.init(params) for optimizer in optimizers)
 
     def update(grads, state, params=None, **extra):
+        if not isinstance(state, tuple | list) or hasattr(state, "_fields"):
+            raise TypeError(
+                f"chain needs a state of its own, a tuple with one for each optimizer; "
+                f"got {type(state).__name__}."
+            )
         if len(state) != len(optimizers):
             raise ValueError(
                 f"chain needs a state of {len(optimizers)} entries, one for each "

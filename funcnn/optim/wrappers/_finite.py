@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import integer
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import tells, told_by_inner
-from funcnn.optim.protocol._trees import checked
+from funcnn.optim.protocol._trees import check_own, checked
 
 
 class FiniteState(NamedTuple):
@@ -44,6 +44,7 @@ def apply_if_finite(optimizer: Optimizer, most: int) -> Optimizer:
         return FiniteState(row, total, optimizer.init(params))
 
     def update(grads, state, params=None, **extra):
+        check_own("apply_if_finite", state, FiniteState)
         grads = checked("apply_if_finite", grads, params)
         finite = all_finite(grads)
         row = jnp.where(finite, 0, state.row + 1)

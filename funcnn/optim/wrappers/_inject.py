@@ -11,6 +11,7 @@ import numpy as np
 
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import learning_rate_at, tells
+from funcnn.optim.protocol._trees import check_own
 
 
 class InjectState(NamedTuple):
@@ -88,6 +89,7 @@ def inject(make: Callable[..., Optimizer], **arguments: Any) -> Optimizer:
         return InjectState(step, held, make(**held, **rest).init(params))
 
     def update(grads, state, params=None, **extra):
+        check_own("inject", state, InjectState)
         held = state.hyperparameters | values(state.step)
         step_of = extended("inject", make(**held, **rest))
         updates, inner = step_of(grads, state.inner, params, **extra)

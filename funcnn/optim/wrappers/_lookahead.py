@@ -20,7 +20,7 @@ from funcnn.foundation._checks import integer
 from funcnn.optim.protocol._leaves import leafwise
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import hyperparameter, tells, told_by_inner
-from funcnn.optim.protocol._trees import float_leaves, match, need_params
+from funcnn.optim.protocol._trees import check_own, float_leaves, match, need_params
 
 
 class LookaheadState(NamedTuple):
@@ -58,6 +58,7 @@ def lookahead(optimizer: Optimizer, every: int = 5, alpha: chex.Numeric = 0.5) -
         return LookaheadState(jnp.zeros((), jnp.int32), slow, optimizer.init(params))
 
     def update(grads, state, params=None, **extra):
+        check_own("lookahead", state, LookaheadState)
         need_params("lookahead", params, "slow weights follow them")
         match("lookahead", "gradients", grads, params)
         match("lookahead", "gradients", grads, state.slow, "the slow weights in its state")

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from funcnn.optim.protocol._leaves import wide, wide_copy
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import tells, told_by_inner
-from funcnn.optim.protocol._trees import match, need_params
+from funcnn.optim.protocol._trees import check_own, match, need_params
 
 
 class MasterState(NamedTuple):
@@ -50,6 +50,7 @@ def master_weights(optimizer: Optimizer) -> Optimizer:
         return MasterState(copies, optimizer.init(copies))
 
     def update(grads, state, params=None, **extra):
+        check_own(name, state, MasterState)
         need_params(name, params, "updates lead from them to its own")
         match(name, "gradients", grads, params)
         match(name, "gradients", grads, state.params, "the params in its state")

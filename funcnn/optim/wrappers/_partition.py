@@ -9,7 +9,7 @@ import jax
 from funcnn.optim.protocol._masks import Mask, as_bools, spread
 from funcnn.optim.protocol._optimizer import Optimizer, extended, stateless
 from funcnn.optim.protocol._rates import tells, told_by_first
-from funcnn.optim.protocol._trees import flatten, match
+from funcnn.optim.protocol._trees import check_own, flatten, match
 
 
 class PartitionState(NamedTuple):
@@ -57,6 +57,12 @@ def parts(name, optimizers, labels):
     def update(grads, state, params=None, **extra):
         if params is not None:
             match(name, "gradients", grads, params)
+        check_own(name, state, PartitionState)
+        if state.inner.keys() != optimizers.keys():
+            raise ValueError(
+                f"{name} needs a state of optimizers for "
+                f"{sorted(map(repr, optimizers))}; got {sorted(map(repr, state.inner))}."
+            )
         found = labelled(name, optimizers, labels, grads if params is None else params)
         (_, treedef), inner, merged = flatten(grads), {}, [None] * len(found)
         for label, of in updates.items():

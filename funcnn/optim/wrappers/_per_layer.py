@@ -9,7 +9,7 @@ from jax.tree_util import tree_flatten_with_path
 from funcnn.foundation._paths import as_patterns, first_match, path_of
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import tells, told_by
-from funcnn.optim.protocol._trees import flatten, place, shape_of
+from funcnn.optim.protocol._trees import checked, flatten, place, shape_of
 from funcnn.optim.wrappers._partition import parts
 
 NAME = "per_layer"
@@ -51,9 +51,11 @@ def per_layer(optimizer: Optimizer, patterns: str | Sequence[str]) -> Optimizer:
         that are functions of params, as `sophia`'s loss, become functions of a layer's.
 
     Raises:
-        TypeError: if `optimizer` has no `init` and `update`, or a pattern is no string.
+        TypeError: if `optimizer` has no `init` and `update`, a pattern is no string, or a
+            gradient is not floating-point.
         ValueError: in `init` and `update`, if a pattern decides of no leaf though there are
-            some, or a leaf that matches has no axis of layers.
+            some, or a leaf that matches has no axis of layers; if gradients do not match
+            the params.
     """
     extended(NAME, optimizer)
     patterns = as_patterns(NAME, "patterns", patterns)
@@ -71,6 +73,7 @@ def per_layer(optimizer: Optimizer, patterns: str | Sequence[str]) -> Optimizer:
         return split(params).init(params)
 
     def update(grads, state, params=None, **extra):
+        grads = checked(NAME, grads, params)
         known = grads if params is None else params
         return split(known).update(grads, state, params, **extra)
 

@@ -32,7 +32,7 @@ from funcnn.optim.protocol._rates import (
     learning_rate_at,
     tells,
 )
-from funcnn.optim.protocol._trees import float_leaves, match, need_params
+from funcnn.optim.protocol._trees import check_own, float_leaves, match, need_params
 
 NAME = "schedule_free"
 
@@ -89,6 +89,7 @@ def schedule_free(
         return ScheduleFreeState(step, start, largest, total, z, inner)
 
     def update(grads, state, params=None, **extra):
+        check_own(NAME, state, ScheduleFreeState)
         need_params(NAME, params, "its state holds but z")
         match(NAME, "gradients", grads, params)
         match(NAME, "gradients", grads, state.z, "the z in its state")

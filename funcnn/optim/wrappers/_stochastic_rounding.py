@@ -14,7 +14,7 @@ from funcnn.optim.precision._rounding import stochastic, uniform
 from funcnn.optim.protocol._leaves import wide
 from funcnn.optim.protocol._optimizer import Optimizer, extended
 from funcnn.optim.protocol._rates import tells, told_by_inner
-from funcnn.optim.protocol._trees import flatten, match, need_params
+from funcnn.optim.protocol._trees import check_own, flatten, match, need_params
 
 SALT = 0x5EED  # apart from the salts that moments are rounded with
 
@@ -52,6 +52,7 @@ def stochastic_rounding(optimizer: Optimizer) -> Optimizer:
         return RoundingState(jnp.zeros((), jnp.int32), optimizer.init(params))
 
     def update(grads, state, params=None, **extra):
+        check_own(name, state, RoundingState)
         need_params(name, params, "their sum with updates is rounded")
         match(name, "gradients", grads, params)
         updates, inner = step_of(

@@ -12,7 +12,7 @@ from funcnn.train.checkpoints._orbax_manager import (
     short,
     without_warning_of_metrics,
 )
-from funcnn.train.step._train_state import TrainState
+from funcnn.train.step._train_state import TrainState, check_state
 
 
 class Checkpoints:
@@ -94,10 +94,12 @@ class Checkpoints:
         Raises:
             OSError: if this save, or the one before, cannot be written. Checkpoints
                 that were there are left alone.
-            TypeError: if the data's state or the metrics are of other types.
+            TypeError: if the state is no `TrainState`, or the data's state or the metrics
+                are of other types.
             ValueError: if there are checkpoints of later steps, or metrics without that
                 of `best`.
         """
+        check_state("Checkpoints.save", state)
         leaves = _items_to_save.arrays(state)
         numbers = None
         if metrics is not None:

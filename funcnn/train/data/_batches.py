@@ -10,6 +10,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_leaves_with_path
 
 from funcnn.foundation._checks import integer
+from funcnn.foundation._foreign import in_numpy
 
 
 def batches(
@@ -19,8 +20,8 @@ def batches(
 
     Each epoch is one permutation of the examples, drawn from `fold_in(key, epoch)`, so
     that the same key gives the same batches. The examples left over when `batch_size`
-    does not divide their number are dropped, other ones in each epoch: every batch has
-    the same shape, and a jitted step compiles once.
+    does not divide their number are dropped, other ones in each epoch (in order, the last
+    ones in all): every batch has the same shape, and a jitted step compiles once.
 
     Args:
         data: a pytree of arrays with equal leading axes, such as `(images, labels)`.
@@ -135,7 +136,7 @@ def examples(function, data):
     Raises:
         ValueError: if there are none, or the leading axes differ.
     """
-    data = jax.tree.map(np.asarray, data)
+    data = jax.tree.map(np.asarray, in_numpy(data))
     leaves = tree_leaves_with_path(data)
     if not leaves:
         raise ValueError(f"{function} needs at least one array; got {data}.")

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from funcnn.foundation._checks import integer
+from funcnn.foundation._foreign import in_numpy
 
 
 def prefetch(
@@ -88,6 +89,7 @@ class Prefetch(Iterator):
         return batch
 
     def _put(self, batch):
+        batch = in_numpy(batch)
         if self._sharding is None:
             return jax.device_put(batch)
         return jax.tree.map(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import tree_leaves_with_path
 
+from funcnn.foundation._foreign import in_numpy
 from funcnn.train.step._scan_steps import scan_steps
 
 
@@ -78,19 +79,9 @@ class CompiledStep:
 
     def groups(self, data, most):
         """Lists of batches, a call's each, the last one shorter; `most` batches at most."""
-        data = map(as_arrays, islice(data, most))
+        data = map(in_numpy, islice(data, most))
         while group := list(islice(data, self._size)):
             yield group
-
-
-def as_arrays(batch):
-    """What NumPy can read and JAX does not take, such as PyTorch's tensors, as arrays."""
-
-    def leaf(a):
-        known = isinstance(a, jax.Array | np.ndarray | np.generic)
-        return a if known or not hasattr(a, "__array__") else np.asarray(a)
-
-    return jax.tree.map(leaf, batch)
 
 
 def alike(batches):

@@ -10,7 +10,7 @@ from funcnn.train.loop._compiled_step import CompiledStep
 from funcnn.train.loop._early_stopping import EarlyStopping
 from funcnn.train.loop._guard import Guard
 from funcnn.train.loop._interrupt import Interrupt
-from funcnn.train.loop._plan import plan_of
+from funcnn.train.loop._plan import check_measured, plan_of
 from funcnn.train.loop._run import Run
 from funcnn.train.mesh._layout import Layout
 from funcnn.train.report._history import History
@@ -91,7 +91,8 @@ def fit(
         OSError: if a checkpoint cannot be written; those before it stay.
         TypeError: if an argument has the wrong type, or `state` is no `TrainState`.
         ValueError: if a count is out of range or does not fit another, neither `steps`
-            nor `data` has an end, or there is a checkpoint of another model.
+            nor `data` has an end, there is a checkpoint of another model, or a metric that
+            something is decided by is not measured.
     """
     plan = plan_of(
         data, steps, log_every, steps_per_call,
@@ -99,6 +100,7 @@ def fit(
         checkpoint_every=checkpoint_every, checkpoints=checkpoints,
     )  # fmt: skip
     check_state("fit", state)
+    check_measured(evaluate, state.params, stopping, checkpoints)
     compiled = CompiledStep(step, plan.per_call, layout)
     data = iter(data)
     position = RunPosition(data)

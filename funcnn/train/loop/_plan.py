@@ -98,6 +98,33 @@ def check_evaluated(
         )
 
 
+def check_measured(
+    evaluate: Callable | None,
+    params: Any,
+    stopping: EarlyStopping | None,
+    checkpoints: Checkpoints | None,
+) -> None:
+    """Check that what is decided by a metric has it, if `evaluate` tells what it measures.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    wanted = {
+        "stopping": None if stopping is None else stopping.metric,
+        "checkpoints with best": None if checkpoints is None else checkpoints.metric,
+    }
+    named = getattr(evaluate, "named", None)
+    if named is None or not any(wanted.values()):
+        return
+    found = named(params)
+    for what, metric in wanted.items():
+        if metric is not None and metric not in found:
+            raise ValueError(
+                f"fit needs evaluate to measure {metric!r} for {what}; "
+                f"got {', '.join(map(str, found)) or 'nothing'}."
+            )
+
+
 def due(every: int | None, made: int, count: int) -> bool:
     """Whether the last `count` of `made` steps completed so many."""
     return every is not None and made % every < count

@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.tree_util import keystr, tree_leaves_with_path
 
+from funcnn.foundation._foreign import in_numpy
 from funcnn.foundation._mesh import batch_over
 from funcnn.train.mesh._partition_specs import names
 from funcnn.train.step._train_state import TrainState
@@ -65,7 +66,7 @@ class Layout:
         Raises:
             ValueError: if they do not divide among the devices.
         """
-        sharding = self._batch_along(axis)
+        sharding, batch = self._batch_along(axis), in_numpy(batch)
         parts = math.prod(self.mesh.shape[name] for name in names(self.batch.spec))
         processes = jax.process_count()
         for path, a in tree_leaves_with_path(batch):

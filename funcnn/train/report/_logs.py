@@ -104,7 +104,8 @@ class TensorBoardLog:
             raise ImportError(
                 "TensorBoardLog needs tensorboardX: install funcnn[train]."
             ) from error
-        self._make, self._directory, self._writer = SummaryWriter, str(directory), None
+        self.directory = Path(directory).expanduser()
+        self._make, self._writer = SummaryWriter, None
 
     def start(self, step):
         """Begin a file that replaces what others have of later steps.
@@ -114,7 +115,7 @@ class TensorBoardLog:
         """
         if jax.process_index() == 0:
             self._writer = self._make(
-                self._directory,
+                str(self.directory),
                 purge_step=step + 1,
                 flush_secs=SECONDS,
                 filename_suffix=f".{time.time_ns()}.{os.getpid()}",

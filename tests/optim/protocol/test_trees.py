@@ -52,7 +52,8 @@ MISMATCHES = {
     ),
     "structure": (
         {**PARAMS, "empty": ()},
-        r"of the structure of .*, PyTreeDef\(.*\); got PyTreeDef\(.*\).",
+        r"of the structure of .*, PyTreeDef\(.*\); got PyTreeDef\(.*\) "
+        r"\(a tuple at \['empty'\], where .* have nothing\).",
     ),
     "a leaf": (
         np.ones(2),

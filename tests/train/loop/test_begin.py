@@ -38,9 +38,10 @@ def test_a_run_that_died_ends_with_the_same_bits(tmp_path):
 def test_a_finished_run_takes_no_more_steps(tmp_path):
     with train.Checkpoints(tmp_path) as checkpoints:
         want, _ = train.fit(STEP, start(), data(), steps=5, checkpoints=checkpoints)
-        got, history = train.fit(
-            STEP, start(), Watched(0, fail), steps=5, checkpoints=checkpoints
-        )
+        with pytest.warns(UserWarning, match="fit took no step: the checkpoint has all 5"):
+            got, history = train.fit(
+                STEP, start(), Watched(0, fail), steps=5, checkpoints=checkpoints
+            )
     assert_same(got, want)
     assert not history.step.size
 

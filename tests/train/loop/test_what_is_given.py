@@ -55,6 +55,20 @@ def test_batches_without_a_key_are_in_order():
     np.testing.assert_array_equal(next(again), [4, 5, 6, 7])
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "with a gradient"])
+def test_tensors_that_numpy_refuses_are_taken_too(kind):
+    torch = pytest.importorskip("torch")
+    x = torch.arange(6.0).reshape(3, 2) / 4
+    x = x.bfloat16() if kind == "bfloat16" else x.requires_grad_()
+    found = [
+        next(train.batches({"x": x}, 3, key=None))["x"],
+        next(train.prefetch([{"x": x}]))["x"],
+    ]
+    for a in found:
+        assert a.dtype == (jnp.bfloat16 if kind == "bfloat16" else jnp.float32)
+        np.testing.assert_array_equal(np.asarray(a, float), np.arange(6).reshape(3, 2) / 4)
+
+
 def test_tensors_of_pytorch_are_taken():
     torch = pytest.importorskip("torch")
     x, labels = dataset()
@@ -69,6 +83,7 @@ def test_a_home_directory_is_found(tmp_path, monkeypatch):
     with train.Checkpoints("~/runs/one") as checkpoints:
         assert checkpoints.directory == tmp_path / "runs" / "one"
     assert train.JSONLog("~/log.jsonl").path == tmp_path / "log.jsonl"
+    assert train.TensorBoardLog("~/board").directory == tmp_path / "board"
     train.save_safetensors("~/w.safetensors", {"w": jnp.ones(2)})
     like = {"w": jnp.zeros(2)}
     np.testing.assert_array_equal(train.load_safetensors("~/w.safetensors", like)["w"], 1)
@@ -94,8 +109,8 @@ def test_a_finished_run_says_so(tmp_path):
     with train.Checkpoints(tmp_path) as checkpoints:
         fit(start(ADAM), data, steps=2, checkpoints=checkpoints)
         with pytest.warns(UserWarning, match="fit took no step: the checkpoint has all 2"):
-            state, _ = fit(start(ADAM), data, steps=2, checkpoints=checkpoints)
-    assert state.step == 2
+            _, history = fit(start(ADAM), data, steps=2, checkpoints=checkpoints)
+    assert history.step.size == 0
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(start(ADAM), data, steps=0)  # as it was asked to
@@ -107,6 +122,41 @@ def test_stopping_wants_evaluations_on_the_way():
             start(ADAM), steps=3, evaluate=lambda params: {"loss": 1.0},
             stopping=train.EarlyStopping(),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options, what",
+    [
+        ({"stopping": train.EarlyStopping("accuracy")}, "stopping"),
+        ({"checkpoints": "best"}, "checkpoints with best"),
+    ],
+)
+def test_a_metric_that_is_never_measured_is_told_before_the_first_step(
+    tmp_path, options, what
+):
+    def metrics(params, batch):
+        return {"loss": jnp.zeros(len(batch[1]))}
+
+    def batches():
+        raise AssertionError("a batch was taken")
+        yield
+
+    with train.Checkpoints(tmp_path, best="accuracy") as checkpoints:
+        if "checkpoints" in options:
+            options = {"checkpoints": checkpoints}
+        text = f"^fit needs evaluate to measure 'accuracy' for {what}; got loss.$"
+        with pytest.raises(ValueError, match=text):
+            fit(
+                start(ADAM), batches(), steps=9, eval_every=3,
+                evaluate=train.evaluator(metrics, dataset()), **options,
+            )  # fmt: skip
+
+
+def test_params_are_no_checkpoint(tmp_path):
+    with train.Checkpoints(tmp_path) as checkpoints:
+        text = r"^Checkpoints.save needs a state with step, params, .* got dict.$"
+        with pytest.raises(TypeError, match=text):
+            checkpoints.save({"w": jnp.ones(3)})
 
 
 def test_a_run_without_end_that_stops_early_says_why():
