@@ -27,8 +27,9 @@ def probabilities(labels, scores):
 
 def in_range(labels, classes):
     """Integer labels with an axis for their class, and whether there is one."""
-    with jax.numpy_dtype_promotion("standard"):  # uint8 cannot count to 1000 classes
-        labels = labels.astype(jnp.promote_types(labels.dtype, jnp.int32))[..., None]
+    if jnp.iinfo(labels.dtype).bits < 32:  # uint8 cannot count to 1000 classes
+        labels = labels.astype(jnp.int32)
+    labels = labels[..., None]
     last = classes - 1
     if isinstance(classes, int):  # more than labels can count to
         last = min(last, int(jnp.iinfo(labels.dtype).max))

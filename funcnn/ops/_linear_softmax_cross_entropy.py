@@ -77,7 +77,6 @@ from funcnn.foundation._checks import (
 from funcnn.foundation._checks import softcap as checked_softcap
 from funcnn.foundation._cotangents import cast_like
 from funcnn.foundation._custom_vjp import custom_vjp
-from funcnn.foundation._dtypes import promote
 from funcnn.foundation._mesh import by_device
 from funcnn.foundation._shapes import affine
 from funcnn.kernels._labels import counted, weighted
@@ -160,8 +159,9 @@ linear_softmax_cross_entropy.defvjp(
 
 def without(labels, absent, options):
     """Labels, and options, with which some examples are ignored as well."""
-    labels = labels.astype(promote(labels, jnp.zeros((), jnp.int32)))
-    nothing = int(jnp.iinfo(labels.dtype).min)
+    if jnp.iinfo(labels.dtype).bits < 32:
+        labels = labels.astype(jnp.int32)
+    nothing = int(jnp.iinfo(labels.dtype).max)
     *others, ignore = options
     return jnp.where(absent, nothing, labels), (*others, (*ignore, nothing))
 

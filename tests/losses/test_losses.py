@@ -329,3 +329,15 @@ def test_accuracy_under_jit_and_beside_a_loss():
 def test_errors(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint32", "int64", "uint64"])
+def test_labels_of_any_integer_dtype(dtype):
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(4, 300)))
+    labels = np.array([0, 7, 120, 3])
+    kind = {"ignore": (7, -1)}
+    want = losses.softmax_cross_entropy(logits, jnp.asarray(labels), **kind)
+    found = losses.softmax_cross_entropy(logits, jnp.asarray(labels, dtype), **kind)
+    np.testing.assert_allclose(found, want, 1e-12)
+    slope = jax.grad(lambda x: losses.softmax_cross_entropy(x, labels, **kind))(logits)
+    assert (slope[1] == 0).all()

@@ -145,7 +145,7 @@ def test_codes_of_other_params():
         optimizer.update({"w": jnp.ones(16)}, state)
 
 
-ASKING = ("chain", "inject", "per_layer")  # as what is in them does here
+ASKING = ("chain", "inject")  # as what is in them does here
 
 
 @each
