@@ -60,7 +60,7 @@ def test_accumulated_updates_have_the_rate_of_the_next_one():
     assert told(optim.accumulate(optim.sgd(schedule), 2), 4) == [1.0, 1.0, 0.5, 0.5]
 
 
-@pytest.mark.parametrize("n", [1, 4])
+@pytest.mark.parametrize("n", [pytest.param(1, marks=pytest.mark.exhaustive), 4])
 def test_optimizers_that_search_along_a_line_learn(n):
     """Among them optax's, which takes value, gradient and the loss as a function."""
     with as_a_user_has_it():  # optax promotes
