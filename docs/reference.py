@@ -4,6 +4,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import textwrap
 from importlib import import_module
 
 import jax
@@ -203,7 +204,7 @@ def _pycon(match):
 
 
 def _python(match):
-    return fenced(inspect.cleandoc(match[0])) + "\n"
+    return fenced(textwrap.dedent(match[0]).strip("\n")) + "\n"
 
 
 def paragraph(text):

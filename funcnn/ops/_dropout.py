@@ -27,6 +27,35 @@ from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 
 
+class checked(custom_vjp):  # noqa: N801
+    """A rule whose arguments are looked at before it is called.
+
+    The rate is an argument like others, so that it may be traced; within the rule it is not
+    known, be it traced or not.
+    """
+
+    @property
+    def __call__(self):
+        rule = super().__call__
+
+        def call(key, x, rate):
+            (x,) = float_arrays("dropout", x=x)
+            check_key(key)
+            if not isinstance(rate, jax.core.Tracer):
+                rate = number("dropout", "rate", rate, low=0.0, high=1.0)
+                if rate in (0, 1):
+                    return x if rate == 0 else jnp.zeros_like(x)
+            elif rate.shape or not jnp.issubdtype(rate.dtype, jnp.floating):
+                raise ValueError(
+                    "dropout needs a rate that is a floating-point scalar; "
+                    f"got {rate.dtype} of shape {rate.shape}."
+                )
+            return rule(key, x, jnp.asarray(rate, float))
+
+        return call
+
+
+@checked
 def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
     """Drop elements at random and scale the others up.
 
@@ -44,21 +73,6 @@ def dropout(key: jax.Array, x: jax.Array, rate: float | jax.Array) -> jax.Array:
             number.
         ValueError: if `rate` is outside [0, 1] or no scalar, or there are several keys.
     """
-    (x,) = float_arrays("dropout", x=x)
-    check_key(key)
-    if isinstance(rate, jax.core.Tracer):
-        if rate.shape or not jnp.issubdtype(rate.dtype, jnp.floating):
-            raise ValueError(
-                "dropout needs a rate that is a floating-point scalar; "
-                f"got {rate.dtype} of shape {rate.shape}."
-            )
-    elif (rate := number("dropout", "rate", rate, low=0.0, high=1.0)) in (0, 1):
-        return x if rate == 0 else dropped(key, x, jnp.ones((), x.dtype))
-    return dropped(key, x, jnp.asarray(rate, float))
-
-
-@custom_vjp
-def dropped(key, x, rate):
     return dropout_fwd(key, x, rate)[0]
 
 
@@ -71,7 +85,7 @@ def dropout_bwd(residuals, dy):
     return None, *cast_like((masked(key, dy, rate),), (x,)), jnp.zeros_like(rate)
 
 
-dropped.defvjp(dropout_fwd, dropout_bwd)
+dropout.defvjp(dropout_fwd, dropout_bwd)
 
 
 def masked(key, x, rate):
@@ -103,7 +117,6 @@ def dropout_cases(rng):
     return {
         "a half": (key, x, 0.5),
         "a tenth": (key, x, 0.1),
-        "everything": (key, x, 1.0),
         "raw key": (jax.random.PRNGKey(rng.integers(1 << 31)), x, 0.5),
         "empty": (key, x[:0], 0.5),
     }

@@ -71,8 +71,7 @@ gelu.defvjp(gelu_fwd, gelu_bwd)
 def activation(x, approximate):
     held = jnp.maximum(x, -1e2)
     if approximate:
-        # a division, and no multiplication
-        return held / (1 + jnp.exp(exponent(jnp.minimum(held, 1e2))))
+        return held * inverse_odds(exponent(jnp.minimum(held, 1e2)))
     return held * (0.5 * jax.lax.erfc(-math.sqrt(0.5) * held))
 
 

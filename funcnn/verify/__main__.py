@@ -21,7 +21,7 @@ USAGE = """\
 python -m funcnn.verify [options] [op ...]
        python -m funcnn.verify [options] module:function --args ARGS"""
 DESCRIPTION = """\
-Verify hand-written gradients: those of all of funcnn's ops, of the ops named, or
+Check hand-written gradients: those of all of funcnn's ops, of the ops named, or
 that of a function of yours with a jax.custom_vjp in it."""
 EPILOG = """\
 examples:

@@ -5,6 +5,7 @@ import inspect
 import json
 import pkgutil
 import re
+import textwrap
 
 import funcnn
 from tests.support.as_user import QUICK, run
@@ -53,7 +54,7 @@ def indented(text):
     """The blocks of code in a docstring: indented, before any section like Args."""
     prose = re.split(r"^(?:Args|Attributes|Returns|Yields|Raises):$", text, flags=re.M)[0]
     found = re.findall(r"(?<=\n\n)(?:    .*(?:\n|\Z)|\n(?=    ))+", prose)
-    return [inspect.cleandoc(block) for block in found]
+    return [textwrap.dedent(block).strip() for block in found]
 
 
 EXAMPLES = [(name, block) for name, text in documented() for block in indented(text)]

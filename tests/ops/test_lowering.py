@@ -44,6 +44,10 @@ def cnn():
     )
 
 
+def peaks():
+    return L.Serial(L.Conv(4, 3), L.GlobalMaxPool(), L.Dense(10))
+
+
 def mlp():
     return L.Serial(
         L.Flatten(),
@@ -113,6 +117,7 @@ def mlp_loss(model, params, batch, key):
 MODELS = {
     "cnn": (cnn(), cnn_loss),
     "mlp": (mlp(), mlp_loss),
+    "peaks": (peaks(), cnn_loss),
     "words": (words(), cnn_loss),
     "language": (language(), cnn_loss),
 }
@@ -141,7 +146,7 @@ def abstract_params(name):
     return jax.eval_shape(model.init, jax.random.key(0), batch(name, jnp.float32)[0])
 
 
-@thinned("name", list(MODELS), quick=4)
+@thinned("name", list(MODELS), quick=5)
 def test_value_and_grad_lowers_everywhere(name):
     exported = export.export(value_and_grad(name), platforms=PLATFORMS)(
         abstract_params(name), batch(name, jnp.float32)

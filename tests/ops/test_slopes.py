@@ -82,6 +82,9 @@ def test_second_derivatives_are_finite_far_out(name, dtype):
     x = jnp.asarray([*np.linspace(-110, 110, 441), 1e4, -1e4, 1e30, -1e30], dtype)
     twice = jax.jit(lambda x: slope(lambda x: slope(f, x), x))(x)
     assert jnp.isfinite(twice).all()
+    # and through the value, which a gradient of a gradient differentiates too
+    again = jax.jit(jax.vmap(jax.grad(jax.grad(lambda x: jnp.sin(f(x))))))(x[:441])
+    assert jnp.isfinite(again).all()
 
 
 @pytest.mark.parametrize("axis", [0, -1])

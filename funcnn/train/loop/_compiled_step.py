@@ -87,7 +87,10 @@ class CompiledStep:
 def alike(batches):
     """Whether all have the same structure, shapes and dtypes."""
     kinds = [
-        [(path, np.shape(a), np.result_type(a)) for path, a in tree_leaves_with_path(batch)]
+        [
+            (path, np.shape(a), getattr(a, "dtype", type(a)))
+            for path, a in tree_leaves_with_path(batch)
+        ]
         for batch in batches
     ]
     return all(kind == kinds[0] for kind in kinds)

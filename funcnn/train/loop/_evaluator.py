@@ -61,11 +61,14 @@ def evaluator(
     data, n = examples("evaluator", data)
     size = min(integer("evaluator", "batch_size", batch_size, minimum=1), n)
 
+    whole: list[bool] = []  # whether a metric is of a whole batch, once that was traced
+
     @jax.jit
     def sums(params, batch, seen):
         values = metrics(params, batch)
         length = len(jax.tree.leaves(batch)[0])
         check(values, length)
+        whole[:] = [any(isinstance(v, Average) for v in values.values())]
         new = jnp.arange(length) >= seen
 
         def total(v):
@@ -76,13 +79,12 @@ def evaluator(
         return {name: total(v) for name, v in values.items()}
 
     def evaluate(params):
-        parts, whole = [], False
+        parts: list[dict] = []
         for start in range(0, n, size):
             # the last batch reaches back for its size, unless an average is of all of it
-            first = start if whole else min(start, n - size)
+            first = start if any(whole) else min(start, n - size)
             batch = jax.tree.map(itemgetter(slice(first, first + size)), data)
             parts.append(sums(params, batch, start - first))
-            whole = whole or averages(metrics, params, batch)
         parts = jax.device_get(parts)
         return {name: mean(p[name] for p in parts) for name in parts[0]}
 
@@ -93,12 +95,6 @@ def evaluator(
 
     vars(evaluate)["named"] = named
     return evaluate
-
-
-def averages(metrics, params, batch):
-    """Whether a metric is an average of a batch."""
-    values = jax.eval_shape(metrics, params, batch).values()
-    return any(isinstance(v, Average) for v in values)
 
 
 def mean(parts):

@@ -50,7 +50,7 @@ def test_fit_is_the_loop_by_hand(by_hand, log_every):
     states, rows = by_hand
     assert_same(state, states[25])
     assert history.step.tolist() == list(range(1, 26))
-    assert sorted(history.metrics) == ["grad_norm", "loss"]
+    assert sorted(history.metrics) == ["grad_norm", "learning_rate", "loss"]
     for name, values in history.metrics.items():
         assert type(values) is np.ndarray
         np.testing.assert_array_equal(values, [row[name] for row in rows])

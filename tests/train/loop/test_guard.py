@@ -33,7 +33,7 @@ def test_the_guard_names_the_layer():
         return params["head"]["bias"].sum() + y.mean()
 
     step = train.make_step(overflowing, optim.sgd(0.1))
-    with pytest.raises(train.NonFiniteError, match="'up'"):
+    with pytest.raises(train.NonFiniteError, match="'Serial/up'"):
         train.fit(step, start(optim.sgd(0.1)), data(), steps=5)
 
 

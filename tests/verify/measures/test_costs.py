@@ -178,7 +178,7 @@ CLAIMED = {
     "cross_entropy": ("probabilities", "labels probs", 0),
     "dense": ("batch", "weight x", 0),
     "dot": ("matrices", "a b", 0),
-    "dropout": ("a half", "key", 0),
+    "dropout": ("a half", "constant key", 0),
     "elu": ("matrix", "x", 0),
     "geglu": ("tanh", "gate value", 0),
     "embed": ("sequence", "ids", 0),
