@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._compiler import apart
-from funcnn.foundation._dtypes import upcast
+from funcnn.foundation._dtypes import divisor, upcast
 
 
 def forward(groups, eps, x, scale, offset):
@@ -102,7 +102,7 @@ def count(a):
 
 def of_group(a):
     """The mean over each group's channels, `(N, groups)`."""
-    return (a / a.shape[-1]).sum(-1)
+    return (a / divisor(a.shape[-1])).sum(-1)
 
 
 def over_image(a, x):

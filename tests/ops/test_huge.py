@@ -42,6 +42,7 @@ CALLS = {
     "layer norm, rows": (ops.layer_norm, f(N, 2), f(2), f(2)),
     "rms norm": (ops.rms_norm, f(2, N), f(N)),
     "group norm": (called(ops.group_norm, groups=2), f(2, N, 4), f(4), f(4)),
+    "group norm, one group": (called(ops.group_norm, groups=1), f(2, 3, N), f(N), f(N)),
     "group norm, channels": (called(ops.group_norm, groups=2), f(2, 3, N), f(N), f(N)),
     "batch norm": (lambda *a: ops.batch_norm(*a)[0], f(N, 4), f(4), f(4)),
     "average pool": (called(ops.avg_pool, window=2), f(1, N, 2)),
