@@ -1,4 +1,4 @@
-"""The logistic function and its slopes, with their digits in both tails."""
+"""The logistic function, its integral and slopes, with their digits in both tails."""
 
 import math
 
@@ -6,6 +6,19 @@ import jax
 import jax.numpy as jnp
 
 DEEP = 40.0  # how far the exponent of what would be lost below float32's range is moved
+
+
+def softplus(x):
+    """`log(1 + exp(x))`."""
+    positive = x > 0  # one mask for both terms, so that autodiff gets 1/2 at 0
+    tail = jnp.log1p(jnp.exp(jnp.where(positive, -x, x)))
+    return jnp.where(positive, x, 0) + tail
+
+
+def logistic(x):
+    """The slope of `softplus`, in a form whose own slope keeps its digits too."""
+    e = jnp.exp(jnp.where(x < 0, x, -x))
+    return jnp.where(x < 0, e, 1) / (1 + e)
 
 
 def logistic_slope(x):

@@ -44,8 +44,7 @@ block, so that memory grows with $T + S$ and not with $T S$.
 $c\,q$ for $q$, so that no array of scores is divided or scaled. Short sequences of which
 causality or a window hides something are cut into strips of queries, each with no more keys
 than it sees: with four, a causal mask leaves 5/8 of the work. That nothing hidden comes
-through costs masked attention on a CPU about 5 % of the time forward, and 5 to 20 % of that
-of both passes, most where there are few positions.
+through takes a pass over keys and values, and backward one over all arrays.
 
 **Hard points.** A query that sees no key, or whose scores are all $-\infty$, gives zeros
 and has zero cotangents. A key that a query does not see (by the mask, by causality or a

@@ -38,6 +38,7 @@ from funcnn.foundation._cotangents import cast_like, unbroadcast
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
 from funcnn.kernels._labels import weighted
+from funcnn.kernels._logistic import logistic, softplus
 
 OP = "binary_cross_entropy"
 
@@ -159,17 +160,6 @@ def terms(held, label_smoothing):
     yes = (1 - label_smoothing) * t + label_smoothing / 2
     no = (1 - label_smoothing) * (1 - t) + label_smoothing / 2
     return (yes if pos_weight is None else yes * pos_weight.astype(dtype)), no
-
-
-def softplus(x):
-    """`log(1 + exp(x))`, with all digits in both tails."""
-    return jnp.maximum(x, 0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
-
-
-def logistic(x):
-    """The slope of `softplus`, with all digits in both tails, and so has its own slope."""
-    e = jnp.exp(jnp.where(x < 0, x, -x))
-    return jnp.where(x < 0, e, 1) / (1 + e)
 
 
 def times(factor, a):

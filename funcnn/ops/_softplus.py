@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._logistic import softplus as stable
 
 
 @custom_vjp
@@ -32,11 +33,7 @@ def softplus(x: jax.Array) -> jax.Array:
 
 def softplus_fwd(x):
     (x,) = float_arrays("softplus", x=x)
-    xf = upcast(x)
-    positive = xf > 0  # one mask for both terms, so that autodiff gets 1/2 at 0
-    tail = jnp.log1p(jnp.exp(jnp.where(positive, -xf, xf)))
-    y = jnp.where(positive, xf, 0) + tail
-    return y.astype(x.dtype), x
+    return stable(upcast(x)).astype(x.dtype), x
 
 
 def softplus_bwd(x, dy):

@@ -2,12 +2,11 @@
 
 A weight of 0 keeps no NaN out of a product of matrices, as 0 * NaN is NaN. What can be done
 is to take rows of NaN or inf out of the arrays before the products, and to put them back
-where they count, as one NaN a row: forward in the keys, which makes scores NaN, of which
-those that are hidden are then replaced; backward in the largest scores.
+where they count, as one NaN a row: in the keys, which makes scores NaN, of which those that
+are hidden are then replaced; and backward in what is given of a query's output.
 
 That takes a pass over keys and values, and backward over all arrays. To do it only where
-something is not finite would be another program in a branch, and four times as much to
-compile.
+something is not finite would be another program in a branch, to be compiled as well.
 """
 
 import jax.numpy as jnp

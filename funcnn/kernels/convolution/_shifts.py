@@ -47,7 +47,7 @@ def filter_gradient_by_row(x, dy, w: Windows, groups):
     Sums as long as a row stay in the cache, where those as large as an image would not.
     """
     x, dy, shape = _paired(x, dy, w, groups)
-    if math.prod(w.kernel[1:-1]) * (w.kernel[-1] if len(w.size) > 1 else 1) > MANY:
+    if math.prod(w.kernel[1:]) > MANY:  # taps of a row, which would be a sum each
         return _filter_gradient_in_chunks(x, dy, w, shape)
     if len(w.size) == 1:  # an image of one row
         x, dy = x[:, None], dy[:, None]
