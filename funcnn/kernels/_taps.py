@@ -17,7 +17,7 @@ MANY = 64  # taps in a program that has a slice for each
 
 def take_taps(x, w: Windows, fill=0.0):
     """The taps of `x: (N, *size, C)`, each `(N, *out, C)`, padding read as `fill`."""
-    x = jax.lax.pad(x, jnp.asarray(fill, x.dtype), _edges(w))
+    x = jax.lax.pad(x, jnp.asarray(fill, x.dtype), edges(w))
     strides = (1, *w.stride, 1)
     reach = [(n - 1) * s + 1 for n, s in zip(w.out, w.stride, strict=True)]
     return [
@@ -62,7 +62,7 @@ def stacked_taps(x, w: Windows):
     """The taps of `x: (N, *size, C)` in one array, `(N, *out, taps, C)`."""
     if window_size(w) <= MANY:
         return jnp.stack(take_taps(x, w), -2)
-    x = jax.lax.pad(x, jnp.zeros((), x.dtype), _edges(w))
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), edges(w))
     for axis in reversed(range(len(w.size))):  # (N, ..., out, kernel, ..., C)
         x = jnp.take(x, _reads(w, axis), axis + 1)
     rank = len(w.size)
@@ -87,7 +87,8 @@ def unstacked_taps(taps, w: Windows):
     return found[(slice(None), *inside)]
 
 
-def _edges(w):
+def edges(w: Windows):
+    """What `jax.lax.pad` adds around images, and nothing between."""
     return [(0, 0, 0), *((low, high, 0) for low, high in w.padding), (0, 0, 0)]
 
 

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from funcnn.kernels._taps import edges
 from funcnn.kernels._windows import Windows
 
 
@@ -35,9 +36,5 @@ def turned(weight, groups):
 
 def padded(x, w: Windows):
     """The images with their zeros around them, and the windows over that."""
-    x = jax.lax.pad(
-        x,
-        jnp.zeros((), x.dtype),
-        [(0, 0, 0), *((low, high, 0) for low, high in w.padding), (0, 0, 0)],
-    )
+    x = jax.lax.pad(x, jnp.zeros((), x.dtype), edges(w))
     return x, w._replace(size=x.shape[1:-1], padding=((0, 0),) * len(w.size))

@@ -15,7 +15,7 @@ from funcnn.train.step._learning_rate import learning_rate
 from funcnn.train.step._loss_scale import loss_scale, unscaled
 from funcnn.train.step._loss_value import divided, split
 from funcnn.train.step._microbatches import mean_over_microbatches
-from funcnn.train.step._train_state import TrainState, check_own, check_state
+from funcnn.train.step._train_state import TrainState, blame_state, check_state
 
 Step = Callable[[TrainState, Any], tuple[TrainState, dict]]
 
@@ -116,7 +116,7 @@ def make_step(
         try:
             updates, opt_state = update(grads, state.opt_state, state.params, **extra)
         except Exception as error:
-            check_own("make_step", optimizer, state, error)
+            blame_state("make_step", optimizer, state, error)
             raise
         params = optim.apply_updates(state.params, updates)
         own = {"loss": value, "grad_norm": optim.global_norm(plain)}

@@ -49,7 +49,7 @@ def check_state(function: str, state: Any) -> None:
         )
 
 
-def check_own(function: str, optimizer: Optimizer, state: Any, error: Exception) -> None:
+def blame_state(function: str, optimizer: Optimizer, state: Any, error: Exception) -> None:
     """Say of an error whether the cause is a state that another optimizer made.
 
     Raises:
