@@ -95,9 +95,16 @@ def test_float32_moments_of_bfloat16_params():
             "adam needs block of moments of at least 1; got 0.",
         ),
         (
-            lambda: optim.master_weights(optim.sgd(0.1)).update(jnp.ones(2), None),
+            lambda: (masters := optim.master_weights(optim.sgd(0.1))).update(
+                jnp.ones(2), masters.init(jnp.ones(2))
+            ),
             ValueError,
             "master_weights needs params, as .*; got None.",
+        ),
+        (
+            lambda: optim.master_weights(optim.sgd(0.1)).update(jnp.ones(2), None),
+            TypeError,
+            "master_weights needs a state of its own, MasterState; got NoneType.",
         ),
     ],
 )
