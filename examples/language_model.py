@@ -35,11 +35,10 @@ def model(vocabulary: int) -> layers.Layer:
 
 
 def optimizer(steps: int) -> optim.Optimizer:
-    """AdamW with clipping."""
+    """AdamW with clipping; biases, norms and embeddings do not decay."""
     rate = rates.warm_then_falling(2e-3, steps, least=0.02)
-    return optim.chain(
-        optim.clip_by_global_norm(1.0), optim.adamw(rate, b2=0.99, weight_decay=0.1)
-    )
+    adamw = optim.adamw(rate, b2=0.99, weight_decay=0.1, mask=optim.decay_mask)
+    return optim.chain(optim.clip_by_global_norm(1.0), adamw)
 
 
 def excerpts(ids: np.ndarray, seed: int):

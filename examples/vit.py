@@ -52,9 +52,15 @@ def loss(params, batch: digits.Split, key):
 
 
 def optimizer(steps: int) -> optim.Optimizer:
-    """AdamW with clipping."""
-    rate = rates.warm_then_falling(2e-3, steps)
-    return optim.chain(optim.clip_by_global_norm(1.0), optim.adamw(rate, weight_decay=0.05))
+    """Muon of each layer's matrices, Adam of what else there is, with clipping."""
+    muon = optim.muon(
+        rates.warm_then_falling(1e-2, steps),
+        weight_decay=0.05,
+        matrices=optim.decay_mask,
+        adam_learning_rate=rates.warm_then_falling(2e-3, steps),
+    )
+    # a stack holds its layers in one array: without, Muon would take biases for matrices
+    return optim.chain(optim.clip_by_global_norm(1.0), optim.per_layer(muon, "blocks/*"))
 
 
 def fit(data: digits.Digits, *, steps: int = STEPS, seed: int = 0):

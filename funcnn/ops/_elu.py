@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from funcnn.foundation._checks import float_arrays, number
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
+from funcnn.kernels._logistic import low, small
 
 
 @partial(custom_vjp, nondiff_argnums=(1,))
@@ -53,7 +54,12 @@ def elu_fwd(x, alpha):
 
 def elu_bwd(alpha, x, dy):
     xf, dyf = upcast(x), upcast(dy)
-    slope = jnp.where(xf > 0, 1, float(alpha) * jnp.exp(jnp.where(xf > 0, 0, xf)))
+    below = jnp.where(xf > 0, 0, xf)
+    slope = float(alpha) * jnp.exp(below)
+    if low(x.dtype):  # alpha may be so large that it matters where the exponential is lost
+        far = jnp.minimum(below, -80)
+        slope = jnp.where(below < -80, small(float(alpha), far), slope)
+    slope = jnp.where(xf > 0, 1, slope)
     return ((slope * dyf).astype(x.dtype),)
 
 
@@ -75,4 +81,5 @@ def elu_cases(rng):
         "large": (30 * rng.standard_normal((3, 4)), 2.5),
         "limits": (jnp.array([-jnp.inf, -1e4, 1e4, jnp.inf]),),
         "empty": (rng.standard_normal((0, 4)),),
+        "16 bits": (jnp.asarray(4 * rng.standard_normal((3, 4)), jnp.bfloat16),),
     }

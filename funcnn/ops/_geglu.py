@@ -74,7 +74,7 @@ def geglu_bwd(approximate, residuals, dy):
     g, again, v, dy = (a.astype(accumulator(dy.dtype)) for a in arrays)
     dgate, dvalue = (
         slope(g, approximate, low(gate.dtype)) * v * dy,
-        activation(again, approximate) * dy,
+        activation(again, approximate, low(gate.dtype)) * dy,
     )
     return cast_like((dgate, dvalue), residuals)
 
@@ -98,4 +98,5 @@ def geglu_cases(rng):
         "at 0": (jnp.zeros((3, 4)), normal((3, 4))),
         "nothing to pass": (normal((3, 4)), jnp.zeros((3, 4)), False),
         "empty": (normal((0, 4)), normal((0, 4))),
+        "16 bits": tuple(jnp.asarray(4 * normal((3, 4)), jnp.bfloat16) for _ in "gv"),
     }

@@ -68,11 +68,19 @@ def gelu_bwd(approximate, x, dy):
 gelu.defvjp(gelu_fwd, gelu_bwd)
 
 
-def activation(x, approximate):
+def activation(x, approximate, to_the_last=False):
+    """Gelu; `to_the_last`, also where float32 loses Phi but not that."""
     held = jnp.maximum(x, -1e2)
     if approximate:
-        return held * inverse_odds(exponent(jnp.minimum(held, 1e2)))
-    return held * (0.5 * jax.lax.erfc(-math.sqrt(0.5) * held))
+        found = held * inverse_odds(exponent(jnp.minimum(held, 1e2)))
+        far = jnp.minimum(held, -9)
+        factor, power = far, -exponent(far)
+    else:
+        found = held * (0.5 * jax.lax.erfc(-math.sqrt(0.5) * held))
+        far = jnp.minimum(held, -12.5)  # Phi by its asymptotic series
+        factor = -(1 - (1 - 3 / far**2) / far**2) / math.sqrt(2 * math.pi)
+        power = -0.5 * far**2
+    return jnp.where(held <= far, small(factor, power), found) if to_the_last else found
 
 
 def slope(x, approximate, to_the_last=False):
@@ -119,4 +127,5 @@ def gelu_cases(rng):
         "exact, large": (10 * rng.standard_normal((3, 4)), False),
         "at 0": (jnp.zeros((3, 4)), False),
         "empty": (rng.standard_normal((0, 4)),),
+        "16 bits": (jnp.asarray(4 * rng.standard_normal((3, 4)), jnp.bfloat16),),
     }

@@ -16,6 +16,9 @@ $$\bar x_i = \bar y_i - p_i \sum_j \bar y_j.$$
 
 **Residuals.** $y$ alone: $p = e^y$. Of 16 bits, $x$ in place of $y$, which is computed
 again: in bfloat16, $y$ near $-10$ is rounded by up to 0.03, and so $p$ would be by 3 %.
+Where one element outweighs all others, $1 - p_i$ is rounded to 0 even in float32, but the
+others' share $q = \sum_{j \ne i} p_j$ is not, so that element takes
+$\bar x_i = (\bar y_i - \sum_j \bar y_j) + q \sum_j \bar y_j$.
 
 **Hard points.** An element of $-\infty$ stays $-\infty$; its $p_i = 0$, so its cotangent
 passes through. A row of nothing but $-\infty$ stays so, with $p = 0$, as in softmax.
@@ -67,9 +70,15 @@ def normalized(xf, axis):
 
 def log_softmax_bwd(axis, kept, dy):
     yf, dyf = upcast(kept), upcast(dy)
-    if low(kept.dtype):
-        yf = normalized(yf, axis)
-    return ((dyf - jnp.exp(yf) * dyf.sum(axis, keepdims=True)).astype(kept.dtype),)
+    total = dyf.sum(axis, keepdims=True)
+    if not low(kept.dtype):
+        return ((dyf - jnp.exp(yf) * total).astype(kept.dtype),)
+    largest = yf == yf.max(axis, keepdims=True, initial=-jnp.inf)
+    p = jnp.exp(normalized(yf, axis))
+    others = jnp.where(largest, 0, p).sum(axis, keepdims=True)
+    alone = largest & (largest.sum(axis, keepdims=True, dtype=p.dtype) == 1)
+    dyf = jnp.where(alone, dyf - total, dyf)  # before anything small is added
+    return ((dyf - jnp.where(alone, -others, p) * total).astype(kept.dtype),)
 
 
 log_softmax.defvjp(log_softmax_fwd, log_softmax_bwd)
@@ -95,4 +104,5 @@ def log_softmax_cases(rng):
         "large": (1e4 * x,),
         "masked": (jnp.where(x > 0.2, -jnp.inf, x).at[0].set(-jnp.inf),),
         "empty": (rng.standard_normal((0, 4)),),
+        "16 bits": (jnp.asarray(4 * rng.standard_normal((3, 4)), jnp.bfloat16),),
     }

@@ -12,7 +12,9 @@ $$\bar x = y \odot (\bar y - \textstyle\sum_j y_j\,\bar y_j).$$
 
 **Residuals.** $y$ alone. Rounded to 16 bits, $y$ no longer sums to 1, and where one of it
 is near 1 the difference above is lost: of 16 bits, $x$ is kept in place of $y$, which is
-computed again.
+computed again. As $\sum_j y_j = 1$, a constant subtracted from all of $\bar y$ changes
+nothing; of 16 bits, $\bar y$ at the largest element is, so that its gradient keeps its
+digits where its $y_i$ rounds to 1 even in float32.
 
 **Hard points.** An element of $-\infty$ has $y_i = 0$ and $\bar x_i = 0$. A row of nothing
 but $-\infty$ gives zeros with zero gradients, as attention wants of a row that is masked
@@ -70,12 +72,21 @@ def normalized(xf, axis):
 def softmax_bwd(axis, kept, dy):
     yf, dyf = upcast(kept), upcast(dy)
     if low(kept.dtype):
+        dyf = dyf - at_largest(dyf, yf, axis)
         yf = normalized(yf, axis)
     product = yf * dyf
     return ((product - yf * product.sum(axis, keepdims=True)).astype(kept.dtype),)
 
 
 softmax.defvjp(softmax_fwd, softmax_bwd)
+
+
+def at_largest(dy, x, axis):
+    """The cotangent at the largest of `x`, or at one of them; finite if all are NaN."""
+    least = jnp.finfo(dy.dtype).min
+    largest = x == x.max(axis, keepdims=True, initial=-jnp.inf)
+    there = jnp.where(largest, dy, least).max(axis, keepdims=True, initial=least)
+    return jax.lax.stop_gradient(there)
 
 
 def softmax_reference(x, axis=-1):
@@ -98,4 +109,5 @@ def softmax_cases(rng):
         "large": (1e4 * x,),
         "masked": (jnp.where(x > 0.2, -jnp.inf, x).at[0].set(-jnp.inf),),
         "empty": (rng.standard_normal((0, 4)),),
+        "16 bits": (jnp.asarray(4 * rng.standard_normal((3, 4)), jnp.bfloat16),),
     }

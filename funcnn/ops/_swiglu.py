@@ -67,7 +67,8 @@ def swiglu_bwd(residuals, dy):
     gate, value = residuals
     arrays = gate, anew(gate), value, dy
     g, again, v, dy = (a.astype(accumulator(dy.dtype)) for a in arrays)
-    dgate, dvalue = slope(g, low(gate.dtype)) * v * dy, activation(again) * dy
+    last = low(gate.dtype)
+    dgate, dvalue = slope(g, last) * v * dy, activation(again, last) * dy
     return cast_like((dgate, dvalue), residuals)
 
 
@@ -89,4 +90,5 @@ def swiglu_cases(rng):
         "nothing to pass": (normal((3, 4)), jnp.zeros((3, 4))),
         "scalar": (normal(()), normal(())),
         "empty": (normal((0, 4)), normal((0, 4))),
+        "16 bits": tuple(jnp.asarray(4 * normal((3, 4)), jnp.bfloat16) for _ in "gv"),
     }

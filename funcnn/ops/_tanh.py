@@ -63,4 +63,5 @@ def tanh_cases(rng):
         "limits": (jnp.array([-jnp.inf, -1e4, 0.0, 1e4, jnp.inf]),),
         "scalar": (rng.standard_normal(()),),
         "empty": (rng.standard_normal((0, 4)),),
+        "16 bits": (jnp.asarray(4 * rng.standard_normal((3, 4)), jnp.bfloat16),),
     }

@@ -39,12 +39,25 @@ SLOPES = {
     "exact gelu": (lambda x: ops.gelu(x, False), of_exact_gelu),
     "softplus": (ops.softplus, logistic),
     "elu": (ops.elu, lambda x: np.exp(np.minimum(x, 0))),
+    "elu 30": (
+        lambda x: ops.elu(x, 30.0),
+        lambda x: np.where(x > 0, 1, 30 * np.exp(np.minimum(x, 0))),
+    ),
     "leaky_relu": (lambda x: ops.leaky_relu(x, 0.3), lambda x: np.where(x > 0, 1, 0.3)),
     "swiglu": (
         lambda x: ops.swiglu(x, jnp.ones_like(x)),
         lambda x: logistic(x) * (1 + x * logistic(-x)),
     ),
     "geglu": (lambda x: ops.geglu(x, jnp.ones_like(x)), of_gelu),
+}
+# Gates, by their value: the slope is the activation.
+VALUES = {
+    "swiglu": (ops.swiglu, lambda x: x * logistic(x)),
+    "geglu": (ops.geglu, lambda x: x * logistic(2 * ROOT * (x + CUBIC * x**3))),
+    "exact geglu": (
+        lambda x, v: ops.geglu(x, v, False),
+        lambda x: 0.5 * x * np.asarray(jax.lax.erfc(-x / np.sqrt(2))),
+    ),
 }
 EACH = pytest.mark.parametrize("name", SLOPES)
 
@@ -85,6 +98,43 @@ def test_second_derivatives_are_finite_far_out(name, dtype):
     # and through the value, which a gradient of a gradient differentiates too
     again = jax.jit(jax.vmap(jax.grad(jax.grad(lambda x: jnp.sin(f(x))))))(x[:441])
     assert jnp.isfinite(again).all()
+
+
+@pytest.mark.parametrize("name", VALUES)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_slopes_of_values_are_rounded_once(name, dtype):
+    f, want = VALUES[name]
+    x = every(dtype)
+    found = np.asarray(jax.jit(lambda x: slope(lambda v: f(x, v), x))(x), float)
+    wanted, limits = want(x.astype(float)), jnp.finfo(dtype)
+    normal = abs(wanted) >= float(limits.tiny)
+    off = abs(found - wanted)[normal] / abs(wanted)[normal]
+    assert off.max() <= float(limits.eps), x[normal][off.argmax()]
+
+
+def jacobian(f, p):
+    """Of a softmax in float64, with what all others take in place of 1 less one's own."""
+    own, others = np.eye(3), p @ (1 - np.eye(3))
+    scale = p[..., None] if f is ops.softmax else np.ones_like(p)[..., None]
+    return own * (others * scale[..., 0])[..., None] - (1 - own) * scale * p[:, None]
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("f", [ops.softmax, ops.log_softmax])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_slopes_of_softmaxes_are_right_in_the_tails(dtype, f, axis):
+    """The largest element's too, when the others together are nothing beside 1."""
+    ahead = np.linspace(0, 80 if dtype == "bfloat16" else 16, 161)
+    rows = np.stack([ahead, 0 * ahead, 0 * ahead - 0.5], 1)
+    x = jnp.asarray(np.concatenate([rows, rows[:, ::-1]]), dtype)
+    turn = jnp.transpose if axis == 0 else jnp.asarray
+    pullback = jax.vjp(lambda x: turn(f(turn(x), axis)), x)[1]
+    found = [pullback(jnp.broadcast_to(e, x.shape))[0] for e in jnp.eye(3, dtype=dtype)]
+    e = np.exp(np.asarray(x, float) - np.asarray(x, float).max(-1, keepdims=True))
+    want, limits = jacobian(f, e / e.sum(-1, keepdims=True)), jnp.finfo(dtype)
+    room = limits.smallest_subnormal if dtype == "float16" else limits.tiny
+    found = np.asarray(jnp.stack(found, 1), float)
+    np.testing.assert_allclose(found, want, float(limits.eps), float(room))
 
 
 @pytest.mark.parametrize("axis", [0, -1])
