@@ -50,15 +50,19 @@ def one_hot(labels, scores):
     return labels == jnp.arange(scores.shape[-1], dtype=labels.dtype)
 
 
-def counted(labels, ignore, weights):
-    """Which examples count: those not of a label to `ignore`, nor of weight 0; None is all.
+def counted(labels, ignore, weights=None, loss=None):
+    """Which examples count; None is all.
+
+    Not those of a label to `ignore`, nor those of weight 0 whose loss is not finite. Others
+    of weight 0 are left to the product with it, which has a derivative in the weight.
 
     Args:
         labels: of shape `(...)`, integers if there is anything in `ignore`.
         ignore: a tuple of ints.
         weights: of shape `(...)`, or None.
+        loss: likewise, before it is weighted.
     """
-    found = None if weights is None else weights != 0
+    found = None if weights is None else (weights != 0) | jnp.isfinite(loss)
     if ignore:
         kept = jnp.ones(labels.shape, bool)
         limits = jnp.iinfo(labels.dtype)

@@ -42,9 +42,9 @@ def mean(name, each, labels, ignore, weights, parts):
         count = jnp.asarray(divisor(each.size), dtype)
     else:
         labels = jnp.asarray(labels)
-        keep = counted(labels, ignored(name, ignore, labels) if ignore else (), weights)
+        keep = counted(labels, ignored(name, ignore, labels) if ignore else ())
         ones = jnp.ones(each.shape, dtype)
         count = weighted(ones, keep, None if weights is None else jnp.asarray(weights))
-        count = jax.lax.stop_gradient(count.sum())
+        count = count.sum()
     average = Average(each.sum(), count)
     return average if parts else average.value

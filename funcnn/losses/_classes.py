@@ -177,5 +177,5 @@ def accuracy(
         found = labels.argmax(-1)
     best = logits.argmax(-1)
     each = (best == found.astype(best.dtype)).astype(jnp.float32)
-    each = weighted(each, counted(labels, ignore, weights), weights)
+    each = weighted(each, counted(labels, ignore), weights)
     return mean("accuracy", each, labels, ignore, weights, parts)

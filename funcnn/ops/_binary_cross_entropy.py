@@ -37,7 +37,7 @@ from funcnn.foundation._checks import as_array, float_arrays, number
 from funcnn.foundation._cotangents import cast_like, unbroadcast
 from funcnn.foundation._custom_vjp import custom_vjp
 from funcnn.foundation._dtypes import upcast
-from funcnn.kernels._labels import weighted
+from funcnn.kernels._labels import counted, weighted
 from funcnn.kernels._logistic import logistic, softplus
 
 OP = "binary_cross_entropy"
@@ -78,15 +78,16 @@ def binary_cross_entropy_fwd(logits, labels, pos_weight, label_smoothing, weight
     held = arrays(logits, labels, pos_weight, weights)
     (x, w), (yes, no) = wide(held), terms(held, label_smoothing)
     loss = times(yes, softplus(-x)) + times(no, softplus(x))
-    return weighted(loss, None if w is None else w != 0, w), held
+    return weighted(loss, counted(labels, (), w, loss), w), held
 
 
 def binary_cross_entropy_bwd(label_smoothing, held, dy):
     _, labels, pos_weight, weights = held
     (x, w), (yes, no) = wide(held), terms(held, label_smoothing)
-    keep = None if w is None else w != 0
-    scale = weighted(dy, keep, w)
     low, high = softplus(-x), softplus(x)
+    loss = times(yes, low) + times(no, high)
+    keep = counted(labels, (), w, loss)
+    scale = weighted(dy, keep, w)
     dx = scale * (no * logistic(x) - yes * logistic(-x))
     dlabels = dpos = dweights = None
     if jnp.issubdtype(labels.dtype, jnp.floating):
@@ -96,7 +97,7 @@ def binary_cross_entropy_bwd(label_smoothing, held, dy):
         t = terms((*held[:2], None, None), label_smoothing)[0]
         dpos = unbroadcast(weighted(scale * times(t, low), keep, None), pos_weight.shape)
     if weights is not None:
-        dweights = unbroadcast(dy * (times(yes, low) + times(no, high)), weights.shape)
+        dweights = unbroadcast(dy * loss, weights.shape)
     dx, dlabels = (a if a is None else weighted(a, keep, None) for a in (dx, dlabels))
     return cast_like((dx, dlabels, dpos, dweights), held)
 

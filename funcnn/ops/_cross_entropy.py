@@ -89,15 +89,15 @@ def cross_entropy_fwd(probs, labels, eps, ignore, weights):
         loss = -jnp.where(absent, 0, labels.astype(p.dtype) * jnp.log(p)).sum(-1)
         held = probs, labels, weights, None
     kept = None if weights is None else loss
-    return weighted(loss, counted(labels, ignore, weights), weights), (*held, kept)
+    return weighted(loss, counted(labels, ignore, weights, loss), weights), (*held, kept)
 
 
 def cross_entropy_bwd(eps, ignore, residuals, dy):
     probs, labels, weights, p, loss = residuals
     eps, ignore = settings(labels, eps, ignore)
-    dweights, keep = None, counted(labels, ignore, weights)
+    dweights, keep = None, counted(labels, ignore, weights, loss)
     if weights is not None:
-        dweights = weighted(dy * loss, counted(labels, ignore, None), None)
+        dweights = weighted(dy * loss, counted(labels, ignore), None)
     dy = weighted(dy, keep, weights)[..., None]
     here = True if keep is None else keep[..., None]
     if jnp.issubdtype(labels.dtype, jnp.integer):

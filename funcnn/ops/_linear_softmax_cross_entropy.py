@@ -135,7 +135,7 @@ def linear_softmax_cross_entropy_fwd(x, weight, labels, bias, *options_and_weigh
     local = by_device(partial(losses, options), given, 2 * (x.ndim > 1))
     loss, *rows = local(*given)
     held = x, weight, labels, bias, weights, *rows, None if weights is None else loss
-    return weighted(loss, counted(labels, (), weights), weights), held
+    return weighted(loss, counted(labels, (), weights, loss), weights), held
 
 
 def linear_softmax_cross_entropy_bwd(*arguments):
@@ -144,8 +144,10 @@ def linear_softmax_cross_entropy_bwd(*arguments):
     options = settings(labels, *options)
     dweights = None if weights is None else dy * loss
     if weights is not None:
-        dy = weighted(dy, weights != 0, weights)
-        labels, options = without(labels, weights == 0, options)
+        keep = counted(labels, (), weights, loss)
+        dy = weighted(dy, keep, weights)
+        labels, options = without(labels, ~keep, options)
+        top, log_sum = (jnp.where(keep[..., None], a, 0) for a in (top, log_sum))
     given = x, labels, top, log_sum, dy, weight, bias
     local, batch = partial(cotangents, options), 5 * (x.ndim > 1)
     dx, (dweight, dbias) = by_device(local, given, batch, totals=True)(*given)

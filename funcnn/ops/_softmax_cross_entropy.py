@@ -120,16 +120,16 @@ def softmax_cross_entropy_fwd(logits, labels, *options_and_weights):
         loss = jnp.where(absent, 0, t * (log_sum - (x - top))).sum(-1)
     loss = loss + z_loss * ((top + log_sum) ** 2)[..., 0]
     kept = None if weights is None else loss
-    loss = weighted(loss, counted(labels, ignore, weights), weights)
+    loss = weighted(loss, counted(labels, ignore, weights, loss), weights)
     return loss, (logits, labels, weights, class_weights, top, log_sum, kept)
 
 
 def softmax_cross_entropy_bwd(label_smoothing, z_loss, ignore, residuals, dy):
     logits, labels, weights, class_weights, top, log_sum, loss = residuals
     label_smoothing, z_loss, ignore = settings(labels, label_smoothing, z_loss, ignore)
-    keep = counted(labels, ignore, None)
+    keep = counted(labels, ignore)
     dweights = None if weights is None else weighted(dy * loss, keep, None)
-    keep = counted(labels, ignore, weights)
+    keep = counted(labels, ignore, weights, loss)
     x, dy = upcast(logits), weighted(dy, keep, weights)[..., None]
     pull = 2 * z_loss * (top + log_sum)  # towards a normaliser of 1
     if jnp.issubdtype(labels.dtype, jnp.integer):
