@@ -25,6 +25,7 @@ def generate(
     stop: int | Sequence[int] | None = None,
     lengths: jax.Array | None = None,
     padding: str = "right",
+    cache_length: int | None = None,
 ) -> jax.Array:
     """Continue each row of a prompt by `steps` tokens.
 
@@ -51,6 +52,9 @@ def generate(
             goes on.
         lengths: integers of shape `(B,)`, from 1 to P; all P tokens by default.
         padding: the side of a prompt that is padded, "right" or "left".
+        cache_length: of the model's cache, `P + steps - 1` by default. Less, but more than
+            the positions before its own that one sees, is room enough for any number of
+            tokens if there is a window; with `lengths`, P or more is needed.
 
     Returns:
         Shape `(B, P + steps)`, in the prompt's dtype if that holds V - 1, else int32: each
@@ -60,7 +64,7 @@ def generate(
         TypeError: if the prompt is not of integers, there is no key and the temperature is
             not 0, or an option has the wrong type.
         ValueError: if the prompt does not have two axes, an option is out of range, or an
-            id that is known before the program runs.
+            id that is known before the program runs, or the cache is too short.
     """
     prompt = prompts.checked_prompt(prompt)
     lengths = prompts.checked_lengths(lengths, padding, prompt)
@@ -68,7 +72,7 @@ def generate(
     options: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
     if key is None and temperature != 0:
         raise TypeError(f"generate needs a key for temperature {temperature}; got None.")
-    length = max(prompt.shape[1] + steps - 1, 1)
+    length = room(model, params, prompt, steps, cache_length, lengths)
     logits, cache = described(model, params, prompt[:, :1], length)
     vocabulary = logits.shape[-1]
     stops = prompts.checked_stop(stop, vocabulary)
@@ -103,6 +107,28 @@ def counted(at, lengths, padding):
     """Which tokens of each row are prompt."""
     n = at.shape[0]
     return at < lengths[:, None] if padding == "right" else at >= n - lengths[:, None]
+
+
+def room(model, params, prompt, steps, length, lengths):
+    """The length of the cache, checked if it is given.
+
+    Raises:
+        TypeError: if it is not an integer.
+        ValueError: if it is too short.
+    """
+    fed = max(prompt.shape[1] + steps - 1, 1)
+    if length is None:
+        return fed
+    integer("generate", "cache_length", length, minimum=1)
+    if lengths is not None and length < prompt.shape[1]:
+        raise ValueError(
+            f"generate needs a cache_length of {prompt.shape[1]} or more for prompts of "
+            f"that length with lengths; got {length}."
+        )
+    if length < fed:  # whether that is enough is for the model to say
+        ids = jax.ShapeDtypeStruct((prompt.shape[0], fed), prompt.dtype)
+        described(model, params, ids, length)
+    return length
 
 
 def described(model, params, ids, length):

@@ -12,6 +12,7 @@ from funcnn.foundation._checks import softcap as checked_softcap
 from funcnn.layers.attention._cache import Cache, nan_beyond, remembered
 from funcnn.layers.attention._heads import (
     NAME,
+    check_unmasked,
     check_use,
     checked_heads,
     head_width,
@@ -77,7 +78,10 @@ def MultiHeadAttention(
     call, which goes on at the next position, with S the cache's length. Self attention has
     to be causal for that. In cross attention the cache holds what was made of `memory`,
     whatever the integer, and later calls read no memory. Positions beyond the length
-    are an error, or NaN where the cache's position is traced.
+    are an error, or NaN where the cache's position is traced; with a window and a length
+    of more than its positions before, there is room for any number of them, as position
+    `p` takes the place of `p - length` (a mask's key is then that of its place,
+    `p % length`; calls of several positions that leave no room for the window take none).
 
     Args:
         heads: how many there are.
@@ -155,6 +159,8 @@ def MultiHeadAttention(
             k = turned(k, 0 if cross else first, turns)
             v = product(params["value"], memory, groups, width)
         k, v, cache, keep = remembered(cache, k, v, x.shape[1], cross, window)
+        if goes_on and not cross and k.shape[1] > cache.keys.shape[1]:
+            check_unmasked(x.shape[1], window, mask, bias, key_mask, key_lengths)
         mask = with_key_mask(mask, key_mask, k)
         options: dict[str, Any] = {"causal": causal, "window": window}
         if keep is not None:  # that is causal, and has the window
@@ -168,7 +174,7 @@ def MultiHeadAttention(
         y = y.reshape(*x.shape[:2], heads * width)
         y = ops.dense(y, params["output"]["weight"], params["output"].get("bias"))
         if keep is not None:
-            y = nan_beyond(cache, y)
+            y = nan_beyond(cache, y, window)
         if dropout and key is not None:
             y = ops.dropout(key, y, dropout)
         more = [weights(q, k, mask, bias, options)] if return_weights else []

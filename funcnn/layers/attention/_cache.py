@@ -1,4 +1,8 @@
-"""Keys and values that attention has seen, kept for decoding."""
+"""Keys and values that attention has seen, kept for decoding.
+
+Position `p` is at `p % length`. What has no room left can thus be written over by what
+comes later, if all that a window sees has room: then the cache rolls.
+"""
 
 from typing import NamedTuple
 
@@ -47,19 +51,35 @@ def check_cache(layer, cache, most=None):
         raise ValueError(f"{layer} needs a cache of length {limits}; got {cache}.")
 
 
-def check_room(layer, cache: Cache, count):
+def rolls(length, window):
+    """Whether a cache has room for all that a window sees, so that it never runs out."""
+    before = reach(window)
+    return before is not None and before < length
+
+
+def reach(window):
+    """How many positions before its own one sees; None is all."""
+    return window[0] if isinstance(window, tuple) else window
+
+
+def check_room(layer, cache: Cache, count, window, most=None):
     """Check that a cache takes `count` more positions, if that is known.
 
     Raises:
-        ValueError: if it does not.
+        ValueError: if it does not, or a layer of `most` positions has fewer left.
     """
     length, position = cache.keys.shape[-3], cache.position
     fed = 0 if isinstance(position, jax.core.Tracer) else int(np.max(position, initial=0))
-    if fed + count > length:
+    if fed + count > length and not rolls(length, window):
         had = "" if isinstance(position, jax.core.Tracer) else f"{fed} positions and "
         raise ValueError(
             f"{layer} needs a cache of length {fed + count} or more for {had}{count} "
             f"further positions; got one of length {length}."
+        )
+    if most is not None and fed + count > most:
+        raise ValueError(
+            f"{layer} needs at most {most} positions, its length; got {fed} and {count} "
+            "further ones."
         )
 
 
@@ -76,7 +96,7 @@ def remembered(cache, keys, values, count, cross, window):
 
     Returns:
         Keys and values, the new cache or None, and which keys are seen, of shape
-        `(count, length)`, or None if attention's own options say that.
+        `(count, keys)`, or None if attention's own options say that.
     """
     if cache is None:
         return keys, values, None, None
@@ -85,38 +105,65 @@ def remembered(cache, keys, values, count, cross, window):
         fed = jnp.int32((cache.position if goes_on else 0) + count)
         return keys, values, Cache(keys, values, fed), None
     if not goes_on:
-        return keys, values, started(keys, values, cache, count), None
+        return keys, values, started(keys, values, cache), None
     new = extended(cache, keys, values)
-    keep = visible(cache.position, count, new.keys.shape[1], window)
-    return new.keys, new.values, new, keep
+    first, length = cache.position, cache.keys.shape[1]
+    if rolls(length, window) and reach(window) + count > length:
+        # what is written last would lie over what the first of these positions see
+        keys, values = (
+            jnp.concatenate([old, a.astype(old.dtype)], 1)
+            for old, a in ((cache.keys, keys), (cache.values, values))
+        )
+        at = jnp.concatenate([held(first, length), positions(first, count)])
+    else:
+        keys, values, at = new.keys, new.values, held(new.position, length)
+    return keys, values, new, visible(positions(first, count), at, window)
 
 
-def started(keys, values, length, fed) -> Cache:
-    """A cache of some length that holds these keys and values, `fed` of them so far."""
-    more = [(0, 0), (0, length - keys.shape[1]), (0, 0), (0, 0)]
-    return Cache(jnp.pad(keys, more), jnp.pad(values, more), jnp.int32(fed))
+def started(keys, values, length) -> Cache:
+    """A cache of some length that holds these keys and values, the last if it rolls."""
+    fed = keys.shape[1]
+
+    def put(new):
+        kept = jnp.pad(
+            new[:, -length:], [(0, 0), (0, max(length - fed, 0)), (0, 0), (0, 0)]
+        )
+        return jnp.roll(kept, fed, 1) if fed > length else kept
+
+    return Cache(put(keys), put(values), jnp.int32(fed))
 
 
 def extended(cache: Cache, keys, values) -> Cache:
     """The cache with further keys and values, from its position on."""
+    count, length = keys.shape[1], cache.keys.shape[1]
+    fed = cache.position + count
 
     def put(old, new):
         new = new.astype(old.dtype)
-        return jax.lax.dynamic_update_slice_in_dim(old, new, cache.position, 1)
+        if count == 1:
+            return jax.lax.dynamic_update_slice_in_dim(old, new, cache.position % length, 1)
+        at = positions(fed - min(count, length), min(count, length)) % length
+        return old.at[:, at].set(new[:, -length:], unique_indices=True)
 
-    fed = cache.position + keys.shape[1]
     return Cache(put(cache.keys, keys), put(cache.values, values), fed)
 
 
-def visible(first, count, length, window):
-    """Which of `length` keys are seen from `count` positions, the first being `first`.
+def held(fed, length):
+    """The position of what is at each place of a cache that was fed so many.
 
-    Shape `(count, length)`: those that are not later, and not further back than the window.
+    Negative where there is nothing yet.
     """
-    row = positions(first, count)[:, None]
-    column = positions(jnp.zeros_like(first), length)
-    keep = column <= row
-    before = window[0] if isinstance(window, tuple) else window
+    last = fed - 1
+    return last - (last - positions(jnp.zeros_like(fed), length)) % length
+
+
+def visible(row, column, window):
+    """Which keys, at the positions `column`, are seen from those of `row`.
+
+    Shape `(rows, columns)`: those that are not later, and not further back than the window.
+    """
+    row, before = row[:, None], reach(window)
+    keep = (column >= 0) & (column <= row)
     return keep if before is None else keep & (column >= row - before)
 
 
@@ -125,6 +172,9 @@ def positions(first, count):
     return first + jnp.arange(count, dtype=first.dtype)
 
 
-def nan_beyond(cache: Cache, y):
+def nan_beyond(cache: Cache, y, window):
     """`y`, or NaN if the cache was too short for its positions."""
-    return jnp.where(cache.position > cache.keys.shape[1], jnp.nan, y)
+    length = cache.keys.shape[1]
+    if rolls(length, window):
+        return y
+    return jnp.where(cache.position > length, jnp.nan, y)

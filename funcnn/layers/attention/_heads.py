@@ -109,11 +109,24 @@ def check_use(cache, x, cross, causal, window):
             f"{causal} and {window}."
         )
     if not cross and isinstance(cache, Cache):
-        _cache.check_room(NAME, cache, x.shape[1])
-    elif not cross and cache < x.shape[1]:
+        _cache.check_room(NAME, cache, x.shape[1], window)
+    elif not cross and cache < x.shape[1] and not _cache.rolls(cache, window):
         raise ValueError(
             f"{NAME} needs a cache of length {x.shape[1]} or more for x of shape "
             f"{x.shape}; got {cache}."
+        )
+
+
+def check_unmasked(count, window, *masks):
+    """Check that there is no mask or bias where keys have no place in a cache yet.
+
+    Raises:
+        ValueError: if there is.
+    """
+    if any(a is not None for a in masks):
+        raise ValueError(
+            f"{NAME} needs a cache of length {count + _cache.reach(window)} or more, or "
+            "fewer positions at once, for a mask or bias of a cache that rolls."
         )
 
 

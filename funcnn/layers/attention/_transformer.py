@@ -125,12 +125,13 @@ def Transformer(
 
     def apply(params, x, *, key=None, head=True, cache=None, **options):
         check_params(NAME, params, *parts)
-        check_cache(NAME, cache, length if places and added == "learned" else None)
+        most = length if added == "learned" else None
+        check_cache(NAME, cache, most)
         x = as_array(NAME, "x", x)
         if x.ndim != 2:
             raise ValueError(f"{NAME} needs x of shape (B, T); got {x.shape}.")
         if isinstance(cache, Cache):
-            check_room(NAME, cache, x.shape[1])
+            check_room(NAME, cache, x.shape[1], block.get("window"), most)
         with calling(tokens, "tokens") as run:
             y = run(params["tokens"], x)
         if places:
