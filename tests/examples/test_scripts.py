@@ -164,6 +164,7 @@ processes.main()
 """
 
 
+@pytest.mark.exhaustive
 def test_two_processes_learn_what_one_does(module, monkeypatch, capfd, tmp_path):
     """Processes that are started start this script again, which is a smaller example."""
     script = tmp_path / "little.py"

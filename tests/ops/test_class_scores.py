@@ -119,7 +119,9 @@ def chunks_of(monkeypatch):
 
 
 @CHUNKS
-@pytest.mark.parametrize("junk", [3.0, INF, math.nan])
+@pytest.mark.parametrize(
+    "junk", [3.0, pytest.param(INF, marks=pytest.mark.exhaustive), math.nan]
+)
 def test_an_ignored_example_is_as_if_it_did_not_exist(junk, size, chunks_of):
     chunks_of(size)
     x, weight, bias, dy = normal(4, 3), normal(3, 5), normal(5), normal(4)
@@ -185,7 +187,9 @@ def test_linear_softmax_cross_entropy_of_large_logits(size, chunks_of):
 
 
 @CHUNKS
-@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["bfloat16", pytest.param("float32", marks=pytest.mark.exhaustive), "float64"]
+)
 def test_classes_whose_bias_is_minus_infinity_add_nothing(dtype, size, chunks_of):
     chunks_of(size)
     x, weight, bias = (jnp.asarray(normal(*s), dtype) for s in ((2, 3), (3, 5), (5,)))

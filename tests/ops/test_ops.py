@@ -13,6 +13,7 @@ from funcnn.verify.check._check import examine
 from funcnn.verify.functions._cotangents import cotangents, pullback
 from funcnn.verify.functions._split import SplitArguments, cast, is_float, problem
 from funcnn.verify.programs._interpret import interpreted
+from funcnn.verify.programs._one_by_one import one_by_one
 
 OPS = verify.discover()
 CASES = [
@@ -181,6 +182,19 @@ def test_without_a_fault_nothing_is_caught(op):
     args = np.array([-1, 0]), *telling(op)
     rows = judged(tampered(op), "", args, FIRST_ORDER, f"faulty {op.name}")
     assert not any(row.failure for row in rows), rows
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)
+def test_without_jit_jax_finds_what_the_claim_does(op):
+    """Which lets NumPy run the operations, where JAX runs programs of some of them."""
+    p = problem(op.apply, telling(op))
+    dys = [dy[0] for dy in cotangents(jax.eval_shape(p.f, *p.leaves), seed=0)]
+    leaves, dys = jax.tree.map(jnp.asarray, (p.leaves, dys))
+    found = pullback(p.f, leaves, dys)
+    for got, want in zip(
+        one_by_one(lambda: pullback(p.f, leaves, dys)), found, strict=True
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("op", OPS, ids=lambda op: op.name)

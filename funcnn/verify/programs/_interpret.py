@@ -43,7 +43,7 @@ def interpreted(f):
         TooLong: when called, if it takes more than what is left of `PATIENCE` operations.
     """
     traced: dict = {}
-    run = _Run()
+    run = Run()
 
     def g(*args):
         leaves = jax.tree.leaves(args)
@@ -53,19 +53,19 @@ def interpreted(f):
             traced[types] = closed, jax.tree.structure(shape)
         closed, tree = traced[types]
         with np.errstate(all="ignore"):
-            return jax.tree.unflatten(tree, run.call(closed, *map(_array, leaves)))
+            return jax.tree.unflatten(tree, run.call(closed, *map(as_array, leaves)))
 
     return g
 
 
-class _Run:
+class Run:
     def __init__(self):
         self.left = PATIENCE
 
     def call(self, closed, *args):
         """The outputs of a jaxpr, an equation at a time."""
         jaxpr = open_jaxpr(closed)
-        consts = map(_array, getattr(closed, "consts", ()))
+        consts = map(as_array, getattr(closed, "consts", ()))
         env = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *args], strict=True))
         for eqn in jaxpr.eqns:
             self.spend(1)
@@ -164,7 +164,7 @@ def _by_jax(eqn, values):
             out = _compiled(primitive, tuple(params.items()))(*values)
         except TypeError:  # parameters that cannot be hashed
             out = primitive.bind(*values, **params)
-    return [_array(a) for a in (out if primitive.multiple_results else [out])]
+    return [as_array(a) for a in (out if primitive.multiple_results else [out])]
 
 
 @functools.lru_cache(4096)
@@ -176,7 +176,7 @@ def _read(v, env):
     return np.asarray(v.val, v.aval.dtype) if hasattr(v, "val") else env[v]
 
 
-def _array(a):
+def as_array(a):
     """A NumPy array, unless it is one of random keys."""
     if jax.dtypes.issubdtype(getattr(a, "dtype", None), jax.dtypes.extended):
         return a

@@ -46,7 +46,7 @@ class Programs:
         self._jit = functools.partial(jit, large=large)
         self._compiled: dict = {}
         # NumPy computes in float64 as XLA does
-        self._small = not large and all(a.dtype == np.float64 for a in split.leaves)
+        self.small = not large and all(a.dtype == np.float64 for a in split.leaves)
 
     def mine(self, wanted, inputs):
         """The function by itself, differentiated, and under each transformation."""
@@ -88,7 +88,7 @@ class Programs:
         Infinite outputs, whose change no difference can tell, have no part in it.
         """
         inputs = leaves, held, dys, block, weights, rows, steps
-        if self._small:
+        if self.small:
             with contextlib.suppress(Exception):  # what cannot be batched, or interpreted
                 run = self._program(
                     "moves at once", functools.partial(moves_at_once, self.f), interpreted
@@ -207,7 +207,7 @@ class Programs:
 
     def _once(self, title, pieces, inputs):
         """What pieces return, interpreted if they are small, else compiled."""
-        if not self._small:
+        if not self.small:
             return self._run(title, pieces, inputs)
         found, left = {}, {}
         for k, g in pieces.items():

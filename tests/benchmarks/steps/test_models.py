@@ -16,9 +16,9 @@ from tests.support.benchmark_networks import POOLED
     [
         ("mlp", 784 * 512 + 512 * 512 + 512 * 10 + 1034),
         ("cnn", 212_542),
-        ("resnet18", 11_178_762),
-        ("mobilenetv2", 220_970),
-        ("convnext", 1_598_282),
+        pytest.param("resnet18", 11_178_762, marks=pytest.mark.exhaustive),
+        pytest.param("mobilenetv2", 220_970, marks=pytest.mark.exhaustive),
+        pytest.param("convnext", 1_598_282, marks=pytest.mark.exhaustive),
         ("transformer", 7_427_584),
     ],
 )

@@ -9,7 +9,9 @@ from tests.support.benchmark_networks import NETWORK, POOLED
 FEW = "convolution", "dense", "optimizer"
 
 
-@pytest.mark.parametrize("library", ["funcnn", "pytorch"])
+@pytest.mark.parametrize(
+    "library", ["funcnn", pytest.param("pytorch", marks=pytest.mark.exhaustive)]
+)
 @pytest.mark.parametrize(
     ("model", "kinds"),
     [

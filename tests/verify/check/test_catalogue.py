@@ -7,19 +7,19 @@ from tests.catalogue.entry import families
 from tests.catalogue.trial import judged
 
 
-def params(folder):
-    """The entries of a folder: the first two of each family, and exhaustively the rest."""
+def params(folder, quick):
+    """The entries of a folder: the first few of each family, and exhaustively the rest."""
     return [
         pytest.param(
-            entry, id=entry.name, marks=[pytest.mark.exhaustive] if number > 1 else []
+            entry, id=entry.name, marks=[pytest.mark.exhaustive] if number >= quick else []
         )
         for family in families(folder).values()
         for number, entry in enumerate(family)
     ]
 
 
-WRONG = params("wrong")
-RIGHT = params("right")
+WRONG = params("wrong", 2)
+RIGHT = params("right", 1)
 
 
 def test_there_are_many_and_of_many_kinds():

@@ -265,7 +265,9 @@ def test_rule(f, spec):
 """
 
 
-@pytest.mark.parametrize("processes", [[], ["-n", "2"]])
+@pytest.mark.parametrize(
+    "processes", [[], pytest.param(["-n", "2"], marks=pytest.mark.exhaustive)]
+)
 def test_assert_vjp_in_a_test_of_pytest(tmp_path, processes):
     if processes:
         pytest.importorskip("xdist")
