@@ -53,6 +53,7 @@ neither $y_t$ nor any cotangent that comes through $t$. Nor does anything of a q
 sees no key, or of its cotangent. What is seen does: it makes NaN of the query's row.
 """
 
+import inspect
 from functools import partial
 
 import jax
@@ -70,7 +71,26 @@ from funcnn.kernels.attention import _heads as heads
 Window = int | tuple[int | None, int | None] | None
 
 
-@partial(custom_vjp, nondiff_argnums=(5, 6, 7, 8, 10))
+class traced_rate(custom_vjp):  # noqa: N801
+    """A rule that holds `dropout` fixed; one that is traced goes along with `key`."""
+
+    @property
+    def __call__(self):
+        rule = super().__call__
+
+        def call(*args, **named):
+            rate = args[10] if len(args) > 10 else named.get("dropout")
+            if not isinstance(rate, jax.core.Tracer):
+                return rule(*args, **named)
+            given = inspect.signature(self.fun).bind(*args, **named)
+            given.apply_defaults()
+            key = given.arguments["key"]
+            return rule(*(given.arguments | {"dropout": None, "key": (key, rate)}).values())
+
+        return call
+
+
+@partial(traced_rate, nondiff_argnums=(5, 6, 7, 8, 10))
 def attention(
     q: jax.Array,
     k: jax.Array,
@@ -82,7 +102,7 @@ def attention(
     window: Window = None,
     softcap: float | None = None,
     key_lengths: jax.Array | None = None,
-    dropout: float = 0.0,
+    dropout: float | jax.Array = 0.0,
     key: jax.Array | None = None,
 ) -> jax.Array:
     """Mean of values, weighted by the softmax of queries' products with keys.
@@ -104,7 +124,8 @@ def attention(
             `window = (before, after)`, None for no bound; an integer stands for both.
         softcap: bounds products, scaled, by `softcap * tanh(product / softcap)`.
         key_lengths: integers of shape `(B,)`: only so many keys of each example are seen.
-        dropout: the share of weights to drop, in [0, 1]; the others are scaled up.
+        dropout: the share of weights to drop, in [0, 1]; the others are scaled up. If it is
+            traced, as a schedule's is, its range is not checked, and it has no gradient.
         key: a key of `jax.random`, for dropout.
 
     Returns:

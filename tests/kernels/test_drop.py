@@ -61,3 +61,33 @@ def test_everything_and_nothing():
         ops.attention(q, q, q, dropout=0.5)
     with pytest.raises(ValueError, match=r"needs dropout in \[0.0, 1.0\]; got 1.5"):
         ops.attention(q, q, q, dropout=1.5, key=KEY)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4, 1.0])
+def test_a_traced_rate(rate):
+    """As in a schedule of it; the same weights are dropped, and it has no gradient."""
+    q = np.random.default_rng(0).standard_normal((2, 5, 2, 3))
+
+    def loss(q, rate):
+        return jnp.cos(ops.attention(q, q, q, dropout=rate, key=KEY)).sum()
+
+    value, grads = jax.jit(jax.value_and_grad(loss, (0, 1)))(q, rate)
+    want, wanted = jax.value_and_grad(loss)(q, rate)
+    np.testing.assert_allclose(value, want, rtol=1e-12)
+    np.testing.assert_allclose(grads[0], wanted, rtol=1e-9, atol=1e-12)
+    assert grads[1] == 0
+
+
+def test_a_traced_rate_that_is_none():
+    q = jnp.ones((1, 3, 2, 4))
+
+    def call(rate, key=KEY):
+        return ops.attention(q, q, q, None, None, False, None, None, None, None, rate, key)
+
+    message = r"^attention needs a dropout that is a floating-point scalar; got int64 of "
+    with pytest.raises(ValueError, match=message):
+        jax.jit(call)(1)
+    with pytest.raises(TypeError, match=r"^attention needs a key for dropout JitTracer"):
+        jax.jit(lambda rate: call(rate, None))(0.5)
+    thin = jax.jit(lambda rate: call(rate).sum())(jnp.float16(0.5))
+    assert np.isfinite(thin)

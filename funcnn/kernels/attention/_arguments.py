@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 
 from funcnn.foundation._checks import as_array, boolean, integer, number
@@ -75,9 +76,17 @@ def within(lengths, mask, q, k):
 
 
 def checked_drop(rate, key, q):
-    """Dropout of weights, or None."""
-    rate = number("attention", "dropout", rate, low=0.0, high=1.0)
-    if rate and key is None:
+    """Dropout of weights, or None. A rate that is traced comes with the key, as a pair."""
+    if isinstance(key, tuple):
+        key, rate = key
+        if rate.shape or not jnp.issubdtype(rate.dtype, jnp.floating):
+            raise ValueError(
+                "attention needs a dropout that is a floating-point scalar; "
+                f"got {rate.dtype} of shape {rate.shape}."
+            )
+    else:
+        rate = number("attention", "dropout", rate, low=0.0, high=1.0)
+    if key is None and (isinstance(rate, jax.Array) or rate):
         raise TypeError(f"attention needs a key for dropout {rate}; got None.")
     return drop(key, rate, q.shape[1])
 

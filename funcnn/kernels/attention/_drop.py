@@ -11,18 +11,20 @@ import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry_2x32
 
+from funcnn.foundation._dtypes import upcast
+
 
 class Drop(NamedTuple):
     """Dropout of weights.
 
     Attributes:
-        rate: the share to drop.
+        rate: the share to drop, a number or an array of shape `()`.
         key: two numbers, uint32.
         queries: T, of all strips together.
         first: the query and the key that a strip begins with.
     """
 
-    rate: float
+    rate: float | jax.Array
     key: jax.Array
     queries: int
     first: tuple[int, int] = (0, 0)
@@ -30,12 +32,14 @@ class Drop(NamedTuple):
 
 def drop(key, rate, queries):
     """Dropout by a key of `jax.random`, or None."""
-    return Drop(rate, jax.random.bits(key, (2,), "uint32"), queries) if rate else None
+    if not isinstance(rate, jax.Array) and not rate:
+        return None
+    return Drop(rate, jax.random.bits(key, (2,), "uint32"), queries)
 
 
 def factors(d: Drop, shape, row, column, dtype):
     """What multiplies weights `(B, K, G, rows, columns)` from a row and a column on."""
-    if d.rate == 1:
+    if not isinstance(d.rate, jax.Array) and d.rate == 1:
         return jnp.zeros(shape, dtype)
     *lanes, rows, columns = shape
     lane = jnp.arange(lanes[0] * lanes[1] * lanes[2], dtype="uint32").reshape(*lanes, 1, 1)
@@ -43,8 +47,20 @@ def factors(d: Drop, shape, row, column, dtype):
     key = counted(d.first[1], column, columns)
     counters = jnp.stack([jnp.broadcast_to(a, shape) for a in (query, key)])
     bits = threefry_2x32(d.key, counters)[0]
-    kept = bits >= jnp.uint32(min(round(d.rate * 2**32), 2**32 - 1))
-    return jnp.where(kept, jnp.asarray(1 / (1 - d.rate), dtype), 0)
+    least, scale = bounds(d.rate)
+    kept = bits >= least
+    if isinstance(d.rate, jax.Array):  # of 1, too
+        kept = kept & (d.rate < 1)
+    return jnp.where(kept, jnp.asarray(scale, dtype), 0)
+
+
+def bounds(rate):
+    """The least number that keeps a weight, and what those kept are multiplied by."""
+    if not isinstance(rate, jax.Array):
+        return jnp.uint32(min(round(rate * 2**32), 2**32 - 1)), 1 / (1 - rate)
+    rate = upcast(rate)
+    least = jnp.minimum(jnp.round(rate * 2**32), 2**32 - 256).astype("uint32")
+    return least, 1 / jnp.where(rate < 1, 1 - rate, 1)
 
 
 def counted(first, start, n):
